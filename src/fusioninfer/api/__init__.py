@@ -1,0 +1,1 @@
+"""What users write, what it means, and the names that we promise."""

@@ -1,0 +1,309 @@
+"""First stage: what the user wrote → what that means. Every default and every refusal is in this file.
+
+The CRD's schema and CEL refuse most bad input on apply; the same is refused here, for objects that were stored
+before a rule existed, for `fusioninfer render` without a cluster, and for what CEL cannot say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from fusioninfer.api import hashes, types
+from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, NotYetSupported, Role, RollingUpdate
+
+DEFAULT_PROGRESS_DEADLINE_SECONDS = 3600
+
+GANG_SCHEDULERS = frozenset({"volcano"})
+
+
+def parse(raw: Mapping[str, Any]) -> InferenceService:
+    """The meaning of the object `raw`; raises InvalidSpec that names the field, the value and what to do."""
+    metadata = raw["metadata"]
+    written = _typed(raw.get("spec"))
+    _check_names(metadata["name"], written.roles)
+    _check_topology(written.roles)
+    _check_supported(written)
+    return InferenceService(
+        name=metadata["name"],
+        namespace=metadata.get("namespace", "default"),
+        uid=metadata.get("uid", ""),
+        generation=metadata.get("generation", 0),
+        paused=written.paused is True,
+        scheduler_name=_scheduler_name(written),
+        roles=tuple(
+            _role(role, f"spec.roles[{index}]", _shaping(raw["spec"], index))
+            for index, role in enumerate(written.roles)
+        ),
+    )
+
+
+def _typed(spec: Any) -> types.InferenceServiceSpec:
+    if not isinstance(spec, Mapping):
+        raise InvalidSpec("spec", "is missing; it needs roles")
+    try:
+        return msgspec.convert(spec, types.InferenceServiceSpec)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+        raise InvalidSpec("spec" + path.rstrip("`"), problem) from None
+
+
+# --- names and topology -------------------------------------------------------------------------------------------
+
+
+def _check_names(service_name: str, roles: tuple[types.Role, ...]) -> None:
+    if not re.match(types.DNS_1035_LABEL, service_name):
+        raise InvalidSpec("metadata.name", f"{service_name!r} must be a DNS-1035 label: it names a Service")
+    seen: set[str] = set()
+    for index, role in enumerate(roles):
+        path = f"spec.roles[{index}].name"
+        if role.name in seen:
+            raise InvalidSpec(path, f"{role.name!r} is used twice; role names become object names")
+        seen.add(role.name)
+        child = f"{service_name}-{role.name}"
+        if len(child) > types.MAX_CHILD_NAME:
+            raise InvalidSpec(
+                path, f"{child!r}, the name of the role's objects, has {len(child)} characters, "
+                f"at most {types.MAX_CHILD_NAME} are possible",
+            )  # fmt: skip
+        for other in roles:
+            if _nodes_written(other) > 1 and re.fullmatch(re.escape(other.name) + "-[0-9]+", role.name):
+                raise InvalidSpec(
+                    path,
+                    f"{role.name!r} is multi-node role {other.name!r} plus a number: LeaderWorkerSet makes such names",
+                )
+
+
+def _check_topology(roles: tuple[types.Role, ...]) -> None:
+    """Exactly one worker, or at least one prefiller and one decoder; at most one router."""
+    by_type = {kind: [role.name for role in roles if role.componentType == kind] for kind in _COMPONENT_TYPES}
+    workers, prefillers, decoders = by_type["worker"], by_type["prefiller"], by_type["decoder"]
+    if len(workers) > 1:
+        raise InvalidSpec(
+            "spec.roles", f"at most one worker, got {_listed(workers)}; more copies of it are its replicas"
+        )
+    if len(by_type["router"]) > 1:
+        raise InvalidSpec("spec.roles", f"at most one router, got {_listed(by_type['router'])}")
+    if workers and (prefillers or decoders):
+        raise InvalidSpec(
+            "spec.roles", f"worker {workers[0]!r} handles whole requests and stands alone; remove it, "
+            f"or {_listed(prefillers + decoders)}",
+        )  # fmt: skip
+    if not (workers or prefillers or decoders):
+        raise InvalidSpec("spec.roles", "one worker, or at least one prefiller and one decoder, are needed")
+    if bool(prefillers) != bool(decoders):
+        raise InvalidSpec(
+            "spec.roles", f"{_listed(prefillers + decoders)}: prefillers and decoders need each other; "
+            "for one kind alone use a worker",
+        )  # fmt: skip
+
+
+_COMPONENT_TYPES = ("worker", "prefiller", "decoder", "router")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _check_supported(written: types.InferenceServiceSpec) -> None:
+    """What exists in the API and is not built yet."""
+    if written.disaggregation is not UNSET:
+        raise NotYetSupported("spec.disaggregation", "this version serves with one worker role only; remove it")
+    strategy = written.schedulingStrategy
+    if not isinstance(strategy, UnsetType):
+        if strategy.schedulerName in GANG_SCHEDULERS:
+            raise NotYetSupported(
+                "spec.schedulingStrategy.schedulerName",
+                f"{strategy.schedulerName!r}: this version has no gang scheduling",
+            )
+        for field in ("queue", "priorityClassName", "networkTopology", "gang"):
+            if getattr(strategy, field) is not UNSET:
+                raise NotYetSupported(
+                    f"spec.schedulingStrategy.{field}", "this version has no gang scheduling; remove it"
+                )
+    for index, role in enumerate(written.roles):
+        path = f"spec.roles[{index}]"
+        if role.componentType != "worker":
+            raise NotYetSupported(
+                f"{path}.componentType", f"{role.componentType!r}: this version serves with one worker role only"
+            )
+        if _nodes_written(role) > 1:
+            field = "podReplicas" if isinstance(role.multinode, UnsetType) else "multinode.nodeCount"
+            raise NotYetSupported(
+                f"{path}.{field}", f"{_nodes_written(role)}: this version runs a copy on one node only"
+            )
+        for field in ("backend", "workerTemplate"):
+            if not isinstance(role.multinode, UnsetType) and getattr(role.multinode, field) is not UNSET:
+                raise NotYetSupported(
+                    f"{path}.multinode.{field}", "this version runs a copy on one node only; remove it"
+                )
+
+
+def _scheduler_name(written: types.InferenceServiceSpec) -> str | None:
+    strategy = written.schedulingStrategy
+    if isinstance(strategy, UnsetType) or isinstance(strategy.schedulerName, UnsetType):
+        return None
+    return strategy.schedulerName
+
+
+# --- one role -----------------------------------------------------------------------------------------------------
+
+
+def _shaping(spec: Mapping[str, Any], index: int) -> str:
+    """The hash of all that the user wrote and that may shape the pods of role `index`.
+
+    Without replicas, since scaling restarts nothing, and without how a change rolls out. Of the other roles only
+    which component types there are: changing one side of a service leaves the other side alone.
+    This is API: a release that computes it in another way restarts everybody's pods.
+    """
+    role = {key: value for key, value in spec["roles"][index].items() if key not in _NOT_SHAPING}
+    return hashes.of(
+        {
+            "role": role,
+            "schedulingStrategy": spec.get("schedulingStrategy"),
+            "disaggregation": spec.get("disaggregation"),
+            "componentTypes": sorted({other["componentType"] for other in spec["roles"]}),
+        }
+    )
+
+
+_NOT_SHAPING = frozenset({"replicas", "roleReplicas", "rolloutStrategy", "metadata"})
+
+
+def _role(role: types.Role, path: str, input_hash: str) -> Role:
+    replicas = _one_spelling(role.replicas, role.roleReplicas, path, "replicas", "roleReplicas")
+    nodes = _one_spelling(
+        UNSET if isinstance(role.multinode, UnsetType) else role.multinode.nodeCount,
+        role.podReplicas, path, "multinode.nodeCount", "podReplicas",
+    )  # fmt: skip
+    for field in ("strategy", "scorers", "endpointPickerConfig", "pickerRelease", "httproute", "gateway"):
+        if role.componentType != "router" and getattr(role, field) is not UNSET:
+            raise InvalidSpec(f"{path}.{field}", f"belongs to a router; role {role.name!r} is a {role.componentType}")
+    template = _template(role.template, f"{path}.template")
+    metadata = types.RoleMetadata() if isinstance(role.metadata, UnsetType) else role.metadata
+    return Role(
+        name=role.name,
+        component_type=role.componentType,
+        template=template,
+        replicas=replicas,
+        nodes_per_replica=nodes or 1,
+        engine=None if isinstance(role.engine, UnsetType) else role.engine,
+        rolling_update=_rolling_update(role.rolloutStrategy, f"{path}.rolloutStrategy.rollingUpdate", replicas, nodes),
+        progress_deadline_seconds=DEFAULT_PROGRESS_DEADLINE_SECONDS
+        if isinstance(role.progressDeadlineSeconds, UnsetType)
+        else role.progressDeadlineSeconds,
+        labels=_unreserved(metadata.labels, f"{path}.metadata.labels"),
+        annotations=_unreserved(metadata.annotations, f"{path}.metadata.annotations"),
+        input_hash=input_hash,
+        path=path,
+    )
+
+
+def _one_spelling(
+    one: int | UnsetType, other: int | UnsetType, path: str, name: str, other_name: str
+) -> int | None:  # fmt: skip
+    if isinstance(one, UnsetType):
+        return None if isinstance(other, UnsetType) else other
+    if not isinstance(other, UnsetType) and one != other:
+        raise InvalidSpec(
+            f"{path}.{other_name}",
+            f"{other} disagrees with {name} {one}; they are two spellings of one thing: remove one",
+        )
+    return one
+
+
+def _nodes_written(role: types.Role) -> int:
+    if not isinstance(role.multinode, UnsetType):
+        return role.multinode.nodeCount
+    return 1 if isinstance(role.podReplicas, UnsetType) else role.podReplicas
+
+
+def _rolling_update(
+    strategy: types.RolloutStrategy | UnsetType, path: str, replicas: int | None, nodes: int | None
+) -> RollingUpdate:  # fmt: skip
+    if isinstance(strategy, UnsetType) or isinstance(strategy.rollingUpdate, UnsetType):
+        return RollingUpdate()
+    written = strategy.rollingUpdate
+    surge = _count(written.maxSurge, f"{path}.maxSurge", default=0)
+    unavailable = _count(written.maxUnavailable, f"{path}.maxUnavailable", default=0 if _is_some(surge) else 1)
+    if not _is_some(surge) and not _is_some(unavailable):
+        raise InvalidSpec(f"{path}.maxUnavailable", "0 needs a maxSurge of at least 1: else no copy could be replaced")
+    if _is_some(surge) and (nodes or 1) == 1 and replicas is None:
+        raise InvalidSpec(
+            f"{path}.maxSurge",
+            f"{surge} needs replicas to be given on a role of one node: the surplus copy is lent by raising "
+            "the StatefulSet's size, which now belongs to others",
+        )
+    return RollingUpdate(unavailable, surge, 0 if isinstance(written.partition, UnsetType) else written.partition)
+
+
+def _count(value: int | str | UnsetType, path: str, *, default: int) -> int | str:
+    if isinstance(value, UnsetType):
+        return default
+    if isinstance(value, int):
+        if value < 0:
+            raise InvalidSpec(path, f"{value} must be at least 0")
+        return value
+    if not re.fullmatch(r"[0-9]{1,3}%", value) or int(value[:-1]) > 100:
+        raise InvalidSpec(path, f"{value!r} must be a number of copies, or a percentage of them such as '25%'")
+    return value
+
+
+def _is_some(count: int | str) -> bool:
+    return count not in (0, "0%")
+
+
+# --- the pod template ---------------------------------------------------------------------------------------------
+
+
+def _template(template: dict[str, Any] | UnsetType, path: str) -> Manifest:
+    """The template, if pods can be made of it. What exactly is allowed in it the API server knows best."""
+    spec = {} if isinstance(template, UnsetType) else template.get("spec") or {}
+    containers = spec.get("containers") if isinstance(spec, Mapping) else None
+    if isinstance(template, UnsetType) or not isinstance(containers, list) or not containers:
+        raise InvalidSpec(f"{path}.spec.containers", "at least one container is needed")
+    for kind in ("containers", "initContainers"):
+        _check_containers(spec.get(kind) or [], f"{path}.spec.{kind}")
+    metadata = template.get("metadata") or {}
+    for kind in ("labels", "annotations"):
+        _unreserved(metadata.get(kind) or {}, f"{path}.metadata.{kind}")
+    return template
+
+
+def _check_containers(containers: list[Any], path: str) -> None:
+    names: set[str] = set()
+    for index, container in enumerate(containers):
+        here = f"{path}[{index}]"
+        if not isinstance(container, Mapping) or not container.get("name"):
+            raise InvalidSpec(f"{here}.name", "every container needs a name")
+        if container["name"] in names:
+            raise InvalidSpec(f"{here}.name", f"{container['name']!r} is used twice")
+        names.add(container["name"])
+        if not container.get("image"):
+            raise InvalidSpec(f"{here}.image", f"container {container['name']!r} needs an image")
+        _check_env(container.get("env") or [], f"{here}.env")
+
+
+def _check_env(env: list[Any], path: str) -> None:
+    names: set[str] = set()
+    for index, variable in enumerate(env):
+        name = variable.get("name") if isinstance(variable, Mapping) else None
+        if not name:
+            raise InvalidSpec(f"{path}[{index}].name", "every variable needs a name")
+        if name in names:
+            raise InvalidSpec(f"{path}[{index}].name", f"{name!r} is set twice; remove one")
+        names.add(name)
+
+
+def _unreserved(pairs: Mapping[str, str] | UnsetType, path: str) -> dict[str, str]:
+    """Labels or annotations of the user's; ours are refused, since by them we know our objects."""
+    if isinstance(pairs, UnsetType):
+        return {}
+    for key in pairs:
+        if key.partition("/")[0] == types.GROUP:
+            raise InvalidSpec(f"{path}.{key}", f"{types.GROUP}/ is reserved for what the operator writes; remove it")
+    return dict(pairs)

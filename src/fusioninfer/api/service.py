@@ -1,0 +1,85 @@
+"""What the user's words mean: InferenceService with every default filled in and every spelling resolved.
+
+`parse` makes these values; everything after it knows only them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fusioninfer.api.types import ComponentType
+
+Manifest = dict[str, Any]
+"""An object as it stands in YAML."""
+
+
+class InvalidSpec(Exception):
+    """The user must change the object: `field` is a path such as spec.roles[0].name, `problem` says what to do."""
+
+    reason = "InvalidSpec"
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class NotYetSupported(InvalidSpec):
+    """The field exists, and this version cannot do what it asks for."""
+
+    reason = "NotYetSupported"
+
+
+@dataclass(frozen=True, slots=True)
+class RollingUpdate:
+    """How a change rolls over a role's copies, in LeaderWorkerSet's meaning; counts of copies."""
+
+    max_unavailable: int | str = 1
+    max_surge: int | str = 0
+    partition: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One role, all questions answered."""
+
+    name: str
+    component_type: ComponentType
+    template: Manifest
+    """The pod template as the user wrote it."""
+    replicas: int | None
+    """Copies; None: the workload's /scale belongs to somebody else."""
+    nodes_per_replica: int = 1
+    engine: str | None = None
+    """The engine's name; None: to be found from the template."""
+    rolling_update: RollingUpdate = RollingUpdate()
+    progress_deadline_seconds: int = 3600
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    input_hash: str = ""
+    """Of everything that the user wrote and that shapes the pods: what decides whether they may be restarted."""
+    path: str = "spec.roles[0]"
+    """Where the role stands in the user's object, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceService:
+    """One service, all questions answered."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    roles: tuple[Role, ...]
+    paused: bool = False
+    scheduler_name: str | None = None
+
+    @property
+    def engine_roles(self) -> tuple[Role, ...]:
+        return tuple(role for role in self.roles if role.component_type != "router")
+
+    @property
+    def entry_roles(self) -> tuple[Role, ...]:
+        """The roles whose pods answer whole requests."""
+        return tuple(role for role in self.roles if role.component_type in ("worker", "decoder"))

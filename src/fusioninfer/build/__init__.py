@@ -1,0 +1,1 @@
+"""What should exist: manifests, made from values and nothing else."""

@@ -1,0 +1,132 @@
+"""Engines: what each of them needs to know about its own pods, behind one small Protocol.
+
+An engine is found by the entry-point group `fusioninfer.engines`; the built-in ones are its first users,
+and a third party adds one in a file of its own (`examples/plugins/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from fusioninfer.api.service import InvalidSpec, Manifest, Role
+
+GROUP = "fusioninfer.engines"
+
+
+@dataclass(frozen=True, slots=True)
+class Additions:
+    """What an engine wants in its container and pod where the user wrote nothing."""
+
+    port: int
+    """Where the engine answers HTTP."""
+    alive: Manifest | None = None
+    """The handler of liveness and start-up probes, such as {"httpGet": {...}}; None: no such probes."""
+    ready: Manifest | None = None
+    """The handler of the readiness probe."""
+    probe_timeout_seconds: int = 5
+    env: tuple[Manifest, ...] = ()
+
+
+class Engine(Protocol):
+    """One kind of inference server."""
+
+    @property
+    def name(self) -> str:
+        """The word that users write in `engine`."""
+        ...
+
+    def evidence(self, container: Manifest) -> str | None:
+        """Why this container runs this engine, in words; None if it does not look so."""
+        ...
+
+    def additions(self, container: Manifest, role: Role) -> Additions:
+        """What the container lacks to be served and watched."""
+        ...
+
+
+Engines = Mapping[str, Engine]
+"""The engines that are installed, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The engine of a role, the container that runs it, and why we think so."""
+
+    engine: Engine
+    container_name: str
+    evidence: str
+
+
+@cache
+def installed() -> Engines:
+    """Every engine of the entry-point group; raises what a broken plug-in raises on import."""
+    return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
+
+
+def found(role: Role, engines: Engines) -> Found:
+    """The engine that `role` runs: what the user named, else what command, args or image show, else `custom`.
+
+    Raises InvalidSpec if the named engine is not installed, or if two engines claim the same role.
+    """
+    containers = role.template["spec"]["containers"]
+    if role.engine is not None:
+        if role.engine not in engines:
+            known = ", ".join(sorted(engines))
+            raise InvalidSpec(f"{role.path}.engine", f"{role.engine!r} is not installed; there are {known}")
+        engine = engines[role.engine]
+        container = next((c for c in containers if engine.evidence(c)), _by_name(containers))
+        return Found(engine, container["name"], "spec.engine says so")
+    claims = [
+        Found(engine, container["name"], evidence)
+        for container in containers
+        for engine in engines.values()
+        if (evidence := engine.evidence(container))
+    ]
+    if not claims:
+        return Found(
+            engines["custom"], _by_name(containers)["name"], "nothing in command, args or image names an engine"
+        )
+    if len({claim.engine.name for claim in claims}) > 1:
+        several = "; ".join(f"{c.engine.name} ({c.container_name}: {c.evidence})" for c in claims)
+        raise InvalidSpec(f"{role.path}.engine", f"more than one engine is possible: {several}; name one")
+    return claims[0]
+
+
+def _by_name(containers: Sequence[Manifest]) -> Manifest:
+    """The container called `engine`, else the first."""
+    return next((c for c in containers if c["name"] == "engine"), containers[0])
+
+
+def argv(container: Manifest) -> list[str]:
+    """What the user wrote to be executed: command and args as they stand, never joined or split."""
+    return [*(container.get("command") or ()), *(container.get("args") or ())]
+
+
+def flag_value(words: Sequence[str], *names: str) -> str | None:
+    """The value of the last of the flags `names` in `words`, written `--flag value` or `--flag=value`; None if absent.
+
+    `_` and `-` are the same in a flag's name, as in vLLM's parser (vllm/utils/argparse_utils.py).
+    """
+    value = None
+    for index, word in enumerate(words):
+        flag, has_value, inline = word.partition("=")
+        if flag.replace("_", "-") in names:
+            value = inline if has_value else (words[index + 1] if index + 1 < len(words) else None)
+    return value
+
+
+def port_in(words: Sequence[str], default: int) -> int:
+    """The port of `--port`, else `default`; a value that is no port number, such as `$(PORT)`, counts as absent."""
+    value = flag_value(words, "--port")
+    return int(value) if value is not None and value.isdigit() and 0 < int(value) < 65536 else default
+
+
+def declared_port(container: Manifest) -> int | None:
+    """The containerPort called http, else the first one; None if the container declares no port."""
+    ports = container.get("ports") or ()
+    named = next((p for p in ports if p.get("name") == "http"), ports[0] if ports else None)
+    return None if named is None else int(named["containerPort"])

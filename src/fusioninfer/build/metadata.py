@@ -1,0 +1,34 @@
+"""What every child carries: its name, whose it is, and the owner by which the garbage collector finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fusioninfer.api import names, types
+from fusioninfer.api.service import InferenceService, Manifest
+
+
+def child_metadata(
+    service: InferenceService,
+    name: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> Manifest:
+    """The metadata of one child of `service`."""
+    return {
+        "name": name,
+        "namespace": service.namespace,
+        "labels": {**names.service_labels(service.name), **(labels or {})},
+        **({"annotations": dict(annotations)} if annotations else {}),
+        "ownerReferences": [
+            {
+                "apiVersion": types.API_VERSION,
+                "kind": types.KIND,
+                "name": service.name,
+                "uid": service.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }

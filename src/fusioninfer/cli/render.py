@@ -1,0 +1,57 @@
+"""`fusioninfer render`: what would be created for a file of InferenceServices, without any cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import yaml
+
+from fusioninfer.api import types
+from fusioninfer.api.parse import parse
+from fusioninfer.api.service import InvalidSpec, Manifest
+from fusioninfer.build.desired import Desired, desired_objects
+from fusioninfer.build.engines import Engines
+from fusioninfer.reconcile.plan import signed
+
+
+class Plain(yaml.SafeDumper):
+    """YAML as people write it: no anchors, keys in our order."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def dumped(manifest: Manifest) -> str:
+    """`manifest` as one YAML document."""
+    return yaml.dump(manifest, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120)
+
+
+def rendered(text: str, engines: Engines, namespace: str) -> Iterator[str]:
+    """The YAML documents of every InferenceService in `text`.
+
+    Equal to what the operator applies, but for the owner's uid and the guard. Raises InvalidSpec for the first
+    service that would be refused, and if there is none; yaml.YAMLError if `text` is no YAML.
+    """
+    services = [document for document in yaml.safe_load_all(text) if _is_service(document)]
+    if not services:
+        raise InvalidSpec("kind", f"the file holds no {types.KIND} of {types.API_VERSION}")
+    for raw in services:
+        raw["metadata"].setdefault("namespace", namespace)
+        desired = desired_objects(parse(raw), engines)
+        yield from (f"# {comment}\n" for comment in _comments(desired))
+        yield from (f"---\n{dumped(signed(manifest))}" for manifest in desired.manifests)
+
+
+def _is_service(document: Any) -> bool:
+    return (
+        isinstance(document, dict)
+        and document.get("apiVersion") == types.API_VERSION
+        and document.get("kind") == types.KIND
+    )
+
+
+def _comments(desired: Desired) -> Iterable[str]:
+    for objects in desired.roles:
+        where = f"engine {objects.found.engine.name} in container {objects.found.container_name}"
+        yield f"role {objects.role.name}: {where}, since {objects.found.evidence}"

@@ -1,0 +1,103 @@
+"""Fourth stage: carry out a plan. The only writing of children; what the API server answered comes back as a value."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from fusioninfer.api import names
+from fusioninfer.kube import errors, requests
+from fusioninfer.reconcile.plan import Apply, Delete, NameTaken, Plan
+from fusioninfer.reconcile.snapshot import STATEFUL_SETS, Child, Entry, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One step that the API server did not carry out."""
+
+    verb: str
+    kind: str
+    name: str
+    error: errors.KubeError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a plan."""
+
+    written: int = 0
+    failures: tuple[Failure, ...] = ()
+    taken: tuple[NameTaken, ...] = ()
+    stale: bool = False
+    """Something was not as the cache had it: look again soon, there is nothing to report."""
+
+
+Note = Callable[[Child], None]
+"""Takes in what the API server answered, so that the cache is never older than our own writes."""
+
+
+async def carry_out(kube: requests.Kube, plan: Plan, note: Note) -> Outcome:
+    """Send the applies side by side; then, if all of them went well, the deletes."""
+    applied = await asyncio.gather(*(_apply(kube, step, note) for step in plan.applies))
+    outcome = _joined((Outcome(taken=plan.taken), *applied))
+    if outcome.failures or outcome.stale or outcome.taken:
+        return outcome
+    return _joined((outcome, *await asyncio.gather(*(_delete(kube, step) for step in plan.deletes))))
+
+
+def _joined(outcomes: tuple[Outcome, ...]) -> Outcome:
+    return Outcome(
+        written=sum(outcome.written for outcome in outcomes),
+        failures=tuple(failure for outcome in outcomes for failure in outcome.failures),
+        taken=tuple(taken for outcome in outcomes for taken in outcome.taken),
+        stale=any(outcome.stale for outcome in outcomes),
+    )
+
+
+async def _apply(kube: requests.Kube, step: Apply, note: Note) -> Outcome:
+    request = requests.apply(step.resource, step.manifest, manager=names.MANAGER)
+    try:
+        note(_decoded(step.resource, await kube.send(request)))
+    except errors.Conflict:
+        return await _look_again(kube, step, note) if step.creates else Outcome(stale=True)
+    except errors.KubeError as error:
+        return Outcome(failures=(Failure("apply", step.resource.kind, step.name, error),))
+    return Outcome(written=1)
+
+
+async def _look_again(kube: requests.Kube, step: Apply, note: Note) -> Outcome:
+    """An object that the cache does not know exists: ours, which the cache has yet to see, or a stranger's."""
+    metadata = step.manifest["metadata"]
+    try:
+        live = _decoded(step.resource, await kube.send(requests.get(step.resource, metadata["namespace"], step.name)))
+    except errors.NotFound:
+        return Outcome(stale=True)
+    except errors.KubeError as error:
+        return Outcome(failures=(Failure("get", step.resource.kind, step.name, error),))
+    if names.SERVICE_LABEL in live.metadata.labels:
+        note(live)
+        return Outcome(stale=True)
+    controller = live.metadata.controller
+    holder = f"{controller.kind} {controller.name!r}" if controller else "somebody else: it lacks our labels"
+    return Outcome(taken=(NameTaken(step.resource.kind, step.name, holder),))
+
+
+def _decoded(resource: requests.Resource, body: bytes) -> Child:
+    if resource is STATEFUL_SETS:
+        return msgspec.json.decode(body, type=Workload)
+    return msgspec.json.decode(body, type=Entry)
+
+
+async def _delete(kube: requests.Kube, step: Delete) -> Outcome:
+    try:
+        await kube.send(requests.delete(step.resource, step.namespace, step.name, uid=step.uid))
+    except errors.NotFound:
+        return Outcome()  # gone already, as was wanted
+    except errors.Conflict:
+        return Outcome(stale=True)
+    except errors.KubeError as error:
+        return Outcome(failures=(Failure("delete", step.resource.kind, step.name, error),))
+    return Outcome(written=1)

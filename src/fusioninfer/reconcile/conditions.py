@@ -1,0 +1,259 @@
+"""What each condition says: a list of named rules, of which the first that speaks wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fusioninfer.api import names
+from fusioninfer.kube import errors
+from fusioninfer.reconcile.facts import RoleFacts
+from fusioninfer.reconcile.phases import (
+    DEADLINE_EXCEEDED,
+    PENDING_WORDS,
+    SCALED_TO_ZERO,
+    UPDATE_PENDING,
+    Seen,
+    Verdict,
+    failure_of,
+    phase_of,
+    rolling_words,
+    words_of,
+)
+
+NAME_CONFLICT = "NameConflict"
+NOT_REQUESTED = "NotRequested"
+PAUSED = "Paused"
+
+Rule = Callable[[Seen], Verdict | None]
+
+
+def first(rules: Sequence[Rule], seen: Seen) -> Verdict | None:
+    """What the first rule that speaks says."""
+    return next((verdict for rule in rules if (verdict := rule(seen)) is not None), None)
+
+
+def name_is_taken(seen: Seen) -> Verdict | None:
+    for taken in seen.outcome.taken or seen.plan.taken:
+        return Verdict(
+            "False",
+            NAME_CONFLICT,
+            f"{taken.kind} {taken.name!r} belongs to {taken.holder} and is left alone; "
+            "rename the service or the role, or remove that object",
+        )
+    return None
+
+
+def spec_was_refused_by_the_api_server(seen: Seen) -> Verdict | None:
+    for failure in seen.outcome.failures:
+        if isinstance(failure.error, errors.Refused):
+            return words_of(failure)
+    return None
+
+
+def spec_is_accepted(seen: Seen) -> Verdict | None:
+    return Verdict("True", "Accepted", "the spec is valid")
+
+
+def nothing_to_schedule(seen: Seen) -> Verdict | None:
+    if any(facts.desired for facts in seen.facts.roles):
+        return None
+    return Verdict("True", SCALED_TO_ZERO, "no copy is asked for")
+
+
+def pods_wait_for_room(seen: Seen) -> Verdict | None:
+    for facts in seen.facts.roles:
+        unbound = len(facts.pods) - facts.bound_pods
+        if unbound and facts.trouble is not None and facts.trouble.reason in ("Unschedulable", "SchedulingGated"):
+            words = f"{facts.bound_pods} of {facts.total_pods} pods of role {facts.role.name} are bound; "
+            return Verdict("False", facts.trouble.reason, words + facts.trouble.message)
+    return None
+
+
+def pods_are_not_bound(seen: Seen) -> Verdict | None:
+    for facts in seen.facts.roles:
+        if facts.bound_pods < facts.total_pods:
+            words = f"{facts.bound_pods} of {facts.total_pods} pods of role {facts.role.name} are bound"
+            return Verdict("False", "PodsPending", words)
+    return None
+
+
+def all_pods_are_bound(seen: Seen) -> Verdict | None:
+    return Verdict("True", "Scheduled", f"all {sum(facts.total_pods for facts in seen.facts.roles)} pods are bound")
+
+
+def a_write_failed(seen: Seen) -> Verdict | None:
+    for failure in seen.outcome.failures:
+        return words_of(failure)
+    return None
+
+
+def a_role_failed(seen: Seen) -> Verdict | None:
+    for facts in seen.facts.roles:
+        if (verdict := failure_of(facts, seen)) is not None:
+            return Verdict("False", verdict.reason, _of_role(facts, verdict.message))
+    return None
+
+
+def _of_role(facts: RoleFacts, message: str) -> str:
+    return f"role {facts.role.name}: {facts.ready} of {facts.desired} copies are ready; {message}"
+
+
+def a_role_is_not_whole(seen: Seen) -> Verdict | None:
+    for facts in seen.facts.roles:
+        if not facts.is_complete:
+            _, reason, message = phase_of(facts, seen)
+            return Verdict("False", reason, _of_role(facts, message))
+    return None
+
+
+def every_role_is_whole(seen: Seen) -> Verdict | None:
+    counts = ", ".join(f"{facts.role.name} {facts.ready}/{facts.desired}" for facts in seen.facts.roles)
+    return Verdict("True", "AllReplicasReady", f"every copy is ready: {counts}")
+
+
+def no_router_was_asked_for(seen: Seen) -> Verdict | None:
+    return Verdict("True", NOT_REQUESTED, "the service has no router")
+
+
+def nothing_is_asked_to_serve(seen: Seen) -> Verdict | None:
+    if any(facts.desired for facts in seen.facts.entry_roles):
+        return None
+    return Verdict("False", SCALED_TO_ZERO, "no copy is asked for")
+
+
+def nobody_serves(seen: Seen) -> Verdict | None:
+    if any(facts.ready for facts in seen.facts.entry_roles):
+        return None
+    verdict = name_is_taken(seen) or a_role_failed(seen) or a_role_is_not_whole(seen)
+    return verdict or Verdict("False", "NoReplicaReady", "no copy is ready")
+
+
+def the_address_is_taken(seen: Seen) -> Verdict | None:
+    entry = names.entry(seen.facts.service.name)
+    taken = any(taken.kind == "Service" and taken.name == entry for taken in seen.outcome.taken or seen.plan.taken)
+    return name_is_taken(seen) if taken else None
+
+
+def somebody_serves(seen: Seen) -> Verdict | None:
+    ready = sum(facts.ready for facts in seen.facts.entry_roles)
+    return Verdict("True", "Serving", f"{ready} copies answer at {names.url(*_name(seen))}")
+
+
+def _name(seen: Seen) -> tuple[str, str]:
+    return seen.facts.service.name, seen.facts.service.namespace
+
+
+def changes_are_paused(seen: Seen) -> Verdict | None:
+    if not seen.facts.service.paused:
+        return None
+    waiting = len(seen.plan.applies) + len(seen.plan.deletes)
+    return Verdict("False", PAUSED, f"spec.paused is true; {waiting} changes wait")
+
+
+def paused_changes_wait(seen: Seen) -> Verdict | None:
+    return None if seen.plan.is_empty else changes_are_paused(seen)
+
+
+def progress_has_stopped(seen: Seen) -> Verdict | None:
+    for facts in seen.facts.roles:
+        verdict = failure_of(facts, seen)
+        if verdict is not None and verdict.reason == DEADLINE_EXCEEDED:
+            return verdict
+    return None
+
+
+def a_role_is_rolling(seen: Seen) -> Verdict | None:
+    rolling = [facts for facts in seen.facts.roles if not facts.is_complete]
+    if not rolling:
+        return None
+    words = "; ".join(f"role {facts.role.name}: {rolling_words(facts)}" for facts in rolling)
+    return Verdict("True", "RollingOut" if any(facts.is_rolling for facts in rolling) else "Recovering", words)
+
+
+def an_update_is_pending(seen: Seen) -> Verdict | None:
+    if not seen.plan.update_pending:
+        return None
+    roles = ", ".join(sorted(seen.plan.update_pending))
+    return Verdict("False", UPDATE_PENDING, f"role {roles}: {PENDING_WORDS}")
+
+
+def everything_is_rolled_out(seen: Seen) -> Verdict | None:
+    return Verdict("False", "RolledOut", f"generation {seen.facts.service.generation} is rolled out")
+
+
+def copies_are_missing(seen: Seen) -> Verdict | None:
+    for facts in seen.facts.roles:
+        if facts.ready < facts.desired and not facts.is_rolling and not facts.is_loading:
+            _, reason, message = phase_of(facts, seen)
+            return Verdict("True", reason, _of_role(facts, message))
+    return None
+
+
+def rights_are_missing(seen: Seen) -> Verdict | None:
+    verdict = a_write_failed(seen)
+    return Verdict("True", verdict.reason, verdict.message) if verdict and verdict.reason == "RBACDenied" else None
+
+
+def nothing_is_missing(seen: Seen) -> Verdict | None:
+    return Verdict("False", "AsExpected", "no copy is missing that should be there by now")
+
+
+def the_service_is_scaled_to_zero(seen: Seen) -> Verdict | None:
+    return nothing_to_schedule(seen)
+
+
+def the_service_is_ready(seen: Seen) -> Verdict | None:
+    return Verdict("True", "Ready", f"every copy is ready; requests are answered at {names.url(*_name(seen))}")
+
+
+ACCEPTED: Sequence[Rule] = (name_is_taken, spec_was_refused_by_the_api_server, spec_is_accepted)
+SCHEDULED: Sequence[Rule] = (nothing_to_schedule, pods_wait_for_room, pods_are_not_bound, all_pods_are_bound)
+WORKLOADS_READY: Sequence[Rule] = (a_role_failed, a_role_is_not_whole, every_role_is_whole)
+ROUTER_READY: Sequence[Rule] = (no_router_was_asked_for,)
+AVAILABLE: Sequence[Rule] = (nothing_is_asked_to_serve, the_address_is_taken, nobody_serves, somebody_serves)
+PROGRESSING: Sequence[Rule] = (
+    changes_are_paused,
+    progress_has_stopped,
+    a_role_is_rolling,
+    an_update_is_pending,
+    everything_is_rolled_out,
+)
+DEGRADED: Sequence[Rule] = (rights_are_missing, copies_are_missing, nothing_is_missing)
+READY: Sequence[Rule] = (
+    name_is_taken,
+    a_write_failed,
+    paused_changes_wait,
+    a_role_failed,
+    a_role_is_not_whole,
+    the_service_is_scaled_to_zero,
+    nobody_serves,
+    the_service_is_ready,
+)
+
+CONDITIONS: dict[str, Sequence[Rule]] = {
+    "Accepted": ACCEPTED,
+    "Scheduled": SCHEDULED,
+    "WorkloadsReady": WORKLOADS_READY,
+    "RouterReady": ROUTER_READY,
+    "Available": AVAILABLE,
+    "Progressing": PROGRESSING,
+    "Degraded": DEGRADED,
+    "Ready": READY,
+}
+"""Each is always there: what was not asked for is True, so that `kubectl wait` cannot hang."""
+
+
+def stalled_by(rule: Rule) -> Rule:
+    """A rule that says Stalled=True with the words with which `rule` says no."""
+
+    def stalls(seen: Seen) -> Verdict | None:
+        verdict = rule(seen)
+        return Verdict("True", verdict.reason, verdict.message) if verdict else None
+
+    return stalls
+
+
+STALLED: Sequence[Rule] = tuple(
+    stalled_by(rule) for rule in (name_is_taken, spec_was_refused_by_the_api_server, a_role_failed)
+)
+"""There only while nothing will move without the user (kstatus, and so Flux and Helm, read it)."""

@@ -1,0 +1,202 @@
+"""The stages in order: observe → parse → build → plan → apply → status. Nothing else happens here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import structlog
+
+from fusioninfer.api import names
+from fusioninfer.api.parse import parse
+from fusioninfer.api.service import InvalidSpec, Manifest
+from fusioninfer.api.types import API_VERSION, KIND, InferenceServiceStatus
+from fusioninfer.build.desired import Desired, desired_objects
+from fusioninfer.build.engines import Engines
+from fusioninfer.kube import errors, requests
+from fusioninfer.reconcile.apply import Outcome, carry_out
+from fusioninfer.reconcile.events import events_of
+from fusioninfer.reconcile.facts import Facts, facts_of
+from fusioninfer.reconcile.observe import Caches, observe
+from fusioninfer.reconcile.phases import Seen, deadline
+from fusioninfer.reconcile.plan import Plan, plan_changes
+from fusioninfer.reconcile.snapshot import EVENTS, SERVICES, Key, Service, Snapshot
+from fusioninfer.reconcile.status import patience, status_of, status_of_refused
+
+log = structlog.get_logger(__name__)
+
+LOOK_AGAIN_SECONDS = 5.0
+"""For what may change without any event reaching us: quotas, rights, names that others hold."""
+STALE_SECONDS = 0.2
+
+
+class Incomplete(Exception):
+    """The API server could not take a write for now; `retry_after_seconds` is what it asked for, 0 if nothing."""
+
+    def __init__(self, what: str, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(what)
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """When to look again though nothing may have happened; None: when something does."""
+
+    retry_after_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Written:
+    """When the status of one service was last written, and when a change of it was first noticed; monotonic seconds."""
+
+    at: float | None = None
+    noticed: float | None = None
+
+
+@dataclass(slots=True)
+class World:
+    """What a reconcile works with."""
+
+    kube: requests.Kube
+    caches: Caches
+    engines: Engines
+    monotonic: Callable[[], float]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    written: dict[Key, Written] = field(default_factory=dict)
+    """Holds back writes of a status, and nothing else: losing it costs at most one early write."""
+
+
+async def reconcile(world: World, key: Key) -> Result:
+    """Bring the cluster one step closer to what the service at `key` asks for, and say what is so."""
+    snapshot = observe(world.caches, key)
+    if snapshot is None or snapshot.service.metadata.deletionTimestamp is not None:
+        world.written.pop(key, None)  # owner references let the garbage collector finish
+        return Result()
+    try:
+        service = parse(snapshot.service.raw)
+        desired = desired_objects(service, world.engines)
+    except InvalidSpec as refusal:  # what runs keeps running
+        previous = _previous(snapshot)
+        return await _report(world, snapshot, status_of_refused(refusal, snapshot, previous, world.now()))
+    plan = plan_changes(desired, snapshot)
+    outcome = Outcome(taken=plan.taken) if service.paused else await _carry_out(world, key, plan)
+    if outcome.stale:
+        return Result(STALE_SECONDS)
+    seen = _look(world, key, desired, plan, outcome)
+    if seen is None:
+        return Result()
+    reported = await _report(world, snapshot, status_of(seen))
+    _raise_for(outcome)
+    return _soonest(
+        reported.retry_after_seconds, _deadlines(seen), LOOK_AGAIN_SECONDS if _needs_others(outcome) else None
+    )
+
+
+async def _carry_out(world: World, key: Key, plan: Plan) -> Outcome:
+    for apply in plan.applies:
+        log.info("apply", service=str(key), kind=apply.resource.kind, name=apply.name, reason=apply.reason)
+    for delete in plan.deletes:
+        log.info("delete", service=str(key), kind=delete.resource.kind, name=delete.name, reason=delete.reason)
+    outcome = await carry_out(world.kube, plan, world.caches.note)
+    for failure in outcome.failures:
+        log.warning(
+            "failed",
+            service=str(key),
+            verb=failure.verb,
+            kind=failure.kind,
+            name=failure.name,
+            error=str(failure.error),
+        )
+    return outcome
+
+
+def _look(world: World, key: Key, desired: Desired, plan: Plan, outcome: Outcome) -> Seen | None:
+    """What is so now: the caches hold what the API server answered to our writes."""
+    snapshot = observe(world.caches, key)
+    if snapshot is None:
+        return None
+    facts: Facts = facts_of(parse(snapshot.service.raw), desired, snapshot)
+    return Seen(facts, plan, outcome, world.now(), _previous(snapshot))
+
+
+def _previous(snapshot: Snapshot) -> InferenceServiceStatus | None:
+    try:
+        return msgspec.json.decode(snapshot.service.status, type=InferenceServiceStatus)
+    except msgspec.ValidationError:  # never written, or by a version that knew other fields
+        return None
+
+
+async def _report(world: World, snapshot: Snapshot, status: InferenceServiceStatus) -> Result:
+    """Write the status if it changed and its turn has come; else say when it will have."""
+    previous = _previous(snapshot)
+    written = world.written.setdefault(snapshot.key, Written())
+    wait = patience(previous, status)
+    if wait is None:
+        written.noticed = None
+        return Result()
+    now = world.monotonic()
+    written.noticed = now if written.noticed is None else written.noticed
+    due = written.noticed + wait.since_noticed
+    if written.at is not None:
+        due = max(due, written.at + wait.since_written)
+    if now < due:
+        return Result(due - now)
+    await _write(world, snapshot, status)
+    written.at, written.noticed = world.monotonic(), None
+    await _tell(world, events_of(snapshot.service.metadata, previous, status, world.now()))
+    return Result()
+
+
+async def _write(world: World, snapshot: Snapshot, status: InferenceServiceStatus) -> None:
+    metadata = snapshot.service.metadata
+    manifest: Manifest = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid},
+        "status": status,
+    }
+    request = requests.apply(SERVICES, manifest, manager=names.STATUS_MANAGER, subresource="status")
+    try:
+        world.caches.services.note(msgspec.json.decode(await world.kube.send(request), type=Service))
+    except (errors.NotFound, errors.Conflict):  # deleted meanwhile, or deleted and made anew: an event says so
+        log.info("status not written: the service is gone", service=str(snapshot.key))
+
+
+async def _tell(world: World, events: Iterable[Manifest]) -> None:
+    """Events are told if they can be; nothing depends on them."""
+
+    async def tell(event: Manifest) -> None:
+        try:
+            await world.kube.send(requests.apply(EVENTS, event, manager=names.MANAGER))
+        except errors.KubeError as error:
+            log.warning("event not told", name=event["metadata"]["name"], error=str(error))
+
+    await asyncio.gather(*(tell(event) for event in events))
+
+
+def _raise_for(outcome: Outcome) -> None:
+    """Raise Incomplete if the API server may take the same write later: the queue backs off then."""
+    for failure in outcome.failures:
+        error = failure.error
+        if isinstance(error, errors.Unavailable):
+            raise Incomplete(str(error), error.retry_after_seconds)
+        if isinstance(error, errors.Unreachable):
+            raise Incomplete(str(error))
+
+
+def _needs_others(outcome: Outcome) -> bool:
+    return bool(outcome.taken) or any(isinstance(f.error, errors.Forbidden | errors.NotFound) for f in outcome.failures)
+
+
+def _deadlines(seen: Seen, status: InferenceServiceStatus) -> float | None:
+    """Seconds until the first role will have gone too long without progress."""
+    due = [moment for facts in seen.facts.roles if (moment := deadline(facts, status)) and moment > seen.now]
+    return min((moment - seen.now) / timedelta(seconds=1) for moment in due) if due else None
+
+
+def _soonest(*seconds: float | None) -> Result:
+    given = [value for value in seconds if value is not None]
+    return Result(min(given) if given else None)

@@ -1,0 +1,102 @@
+"""Who holds which fields of an object, read from managedFields.
+
+A fieldsV1 value is a tree: `f:<name>` is a field, `k:<keys as JSON>` an item of a list with keys, `v:<value as JSON>`
+an item of a set, `.` the node itself, and a node without children is held whole (meta/v1 FieldsV1). So an object can
+be compared with it without any schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from fusioninfer.kube.objects import ManagedFields
+
+Fields = Mapping[str, Any]
+Path = tuple[str, ...]
+
+
+def held_by(entries: Iterable[ManagedFields], manager: str) -> Fields:
+    """What `manager` holds of the object itself by server-side apply; empty if nothing."""
+    for entry in entries:
+        if entry.manager == manager and entry.operation == "Apply" and not entry.subresource:
+            return _tree(entry)
+    return {}
+
+
+def held_by_others(entries: Iterable[ManagedFields], manager: str) -> tuple[Fields, ...]:
+    """What each other manager holds."""
+    return tuple(_tree(entry) for entry in entries if entry.manager != manager or entry.operation != "Apply")
+
+
+def _tree(entry: ManagedFields) -> Fields:
+    tree: Fields = msgspec.json.decode(entry.fieldsV1)
+    return tree
+
+
+def not_held(value: Any, fields: Fields, path: Path = ()) -> list[Path]:
+    """The paths in `value` that `fields` does not hold, outermost first."""
+    if not fields:  # a leaf, or a list or struct that is held as one
+        return []
+    if isinstance(value, Mapping):
+        return [
+            missing
+            for name, child in value.items()
+            for missing in (
+                not_held(child, fields[f"f:{name}"], (*path, name)) if f"f:{name}" in fields else [(*path, name)]
+            )
+        ]
+    if isinstance(value, list):
+        return [
+            missing
+            for index, item in enumerate(value)
+            for missing in _item_not_held(item, fields, (*path, _label(item, index)))
+        ]
+    return []
+
+
+def _item_not_held(item: Any, fields: Fields, path: Path) -> list[Path]:
+    key = _key_of(item, fields)
+    return [path] if key is None else not_held(item, fields[key], path)
+
+
+def _label(item: Any, index: int) -> str:
+    return str(item.get("name", index)) if isinstance(item, Mapping) else str(index)
+
+
+def _key_of(item: Any, fields: Fields) -> str | None:
+    """The entry of `fields` that stands for `item` of a list; None if there is none."""
+    for key in fields:
+        if key.startswith("k:") and isinstance(item, Mapping):
+            wanted = msgspec.json.decode(key[2:])
+            # A key that the item leaves out was filled in by the server: protocol of a port.
+            if all(item.get(name, value) == value for name, value in wanted.items()):
+                return key
+        elif key.startswith("v:") and msgspec.json.decode(key[2:]) == item:
+            return key
+    return None
+
+
+def held_part(value: Any, fields: Fields) -> Any:
+    """The part of `value` that `fields` holds: what its manager applied, as the server stored it."""
+    children = {key: child for key, child in fields.items() if key != "."}
+    if not children:
+        return value
+    if isinstance(value, Mapping):
+        return {
+            name: held_part(child, children[f"f:{name}"]) for name, child in value.items() if f"f:{name}" in children
+        }
+    if isinstance(value, list):
+        return [held_part(item, children[key]) for item in value if (key := _key_of(item, children)) is not None]
+    return value
+
+
+def subtree(fields: Fields, *path: str) -> Fields | None:
+    """The fields below `path`, such as ("spec", "template"); None if nothing there is held."""
+    for name in path:
+        if f"f:{name}" not in fields:
+            return None
+        fields = fields[f"f:{name}"]
+    return fields

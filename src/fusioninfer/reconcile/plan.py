@@ -1,0 +1,160 @@
+"""Third stage: what should exist and what does → what to change, in order, with a reason for every step. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fusioninfer.api import hashes, names
+from fusioninfer.api.service import Manifest
+from fusioninfer.build.desired import Desired
+from fusioninfer.kube.requests import ABSENT, Resource
+from fusioninfer.reconcile import ownership
+from fusioninfer.reconcile.rollout import staged
+from fusioninfer.reconcile.snapshot import CHILDREN, Child, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Send `manifest`, which carries its guard: it must be absent, or still be the object that was seen."""
+
+    resource: Resource
+    manifest: Manifest
+    reason: str
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["metadata"]["name"])
+
+    @property
+    def creates(self) -> bool:
+        return "uid" not in self.manifest["metadata"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a child of ours that is not wanted any more, if it is still the one with `uid`."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    uid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NameTaken:
+    """A child's name belongs to somebody else, whose object is left alone."""
+
+    kind: str
+    name: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to write. Empty when the cluster is as desired."""
+
+    applies: tuple[Apply, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    taken: tuple[NameTaken, ...] = ()
+    update_pending: frozenset[str] = frozenset()
+    """Roles whose live template was kept although this version would build another."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.applies or self.deletes)
+
+
+def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
+    """The steps from what was seen to what should exist."""
+    workloads = {
+        objects.role.name: staged(
+            objects.workload,
+            objects.role,
+            live := snapshot.workload(objects.workload["metadata"]["name"]),
+            snapshot.pods_of(live),
+        )
+        for objects in desired.roles
+    }
+    wanted = [signed(manifest) for manifest in (desired.entry, *(step.manifest for step in workloads.values()))]
+    return Plan(
+        applies=tuple(step for manifest in wanted if (step := _apply(manifest, snapshot)) is not None),
+        deletes=tuple(_deletes(wanted, snapshot)),
+        taken=tuple(taken for manifest in wanted if (taken := _taken(manifest, snapshot)) is not None),
+        update_pending=frozenset(name for name, step in workloads.items() if step.update_pending),
+    )
+
+
+def signed(manifest: Manifest) -> Manifest:
+    """`manifest` with the hash of itself.
+
+    A template is stood for by its own hash, which a workload carries already. The owner is left out: that it is
+    lost shows in the live object, and so the hash is the same offline, where nobody knows the owner's uid.
+    """
+    metadata = manifest["metadata"]
+    annotations = metadata.get("annotations", {})
+    kept = {key: value for key, value in metadata.items() if key != "ownerReferences"}
+    hashed = {
+        key: value for key, value in manifest["spec"].items() if key != "template" or names.TEMPLATE not in annotations
+    }
+    digest = hashes.of({**manifest, "metadata": kept, "spec": hashed})
+    return {**manifest, "metadata": {**metadata, "annotations": {**annotations, names.APPLIED: digest}}}
+
+
+def _live(manifest: Manifest, snapshot: Snapshot) -> Child | None:
+    return snapshot.children.get((manifest["kind"], manifest["metadata"]["name"]))
+
+
+def _taken(manifest: Manifest, snapshot: Snapshot) -> NameTaken | None:
+    live = _live(manifest, snapshot)
+    if live is None or snapshot.owns(live):
+        return None
+    controller = live.metadata.controller
+    holder = f"{controller.kind} {controller.name!r}" if controller else "somebody without a controller reference"
+    return NameTaken(manifest["kind"], live.metadata.name, holder)
+
+
+def _apply(manifest: Manifest, snapshot: Snapshot) -> Apply | None:
+    resource = CHILDREN[manifest["apiVersion"], manifest["kind"]]
+    live = _live(manifest, snapshot)
+    if live is None:
+        return Apply(resource, _guarded(manifest, **ABSENT), "it does not exist")
+    if live.metadata.deletionTimestamp is not None or not snapshot.owns(live):
+        return None  # it is about to go, and its end will be seen; or it is not ours
+    reason = _difference(manifest, live)
+    return None if reason is None else Apply(resource, _guarded(manifest, uid=live.metadata.uid), reason)
+
+
+def _guarded(manifest: Manifest, **guard: str) -> Manifest:
+    return {**manifest, "metadata": {**manifest["metadata"], **guard}}
+
+
+def _difference(manifest: Manifest, live: Child) -> str | None:
+    """Why `live` is not what `manifest` says; None if it is.
+
+    Values are not compared, since the server normalises them and webhooks add to them: it is as we applied it
+    if it carries the same hash and we still hold every field.
+    """
+    if live.metadata.controller is None:
+        return "it has lost its owner"
+    if live.metadata.annotations.get(names.APPLIED) != manifest["metadata"]["annotations"][names.APPLIED]:
+        return "something else is wanted now"
+    ours = ownership.held_by(live.metadata.managedFields, names.MANAGER)
+    lost = ownership.not_held(_compared(manifest), ours or {".": {}})
+    return f"somebody else changed {', '.join('.'.join(path) for path in lost[:3])}" if lost else None
+
+
+def _compared(manifest: Manifest) -> Manifest:
+    metadata = {key: manifest["metadata"][key] for key in ("labels", "annotations", "ownerReferences")}
+    return {"metadata": metadata, "spec": manifest["spec"]}
+
+
+def _deletes(wanted: Iterable[Manifest], snapshot: Snapshot) -> Iterable[Delete]:
+    kept = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in wanted}
+    resources = {resource.kind: resource for resource in CHILDREN.values()}
+    for (kind, name), live in snapshot.children.items():
+        if (kind, name) not in kept and snapshot.owns(live) and live.metadata.deletionTimestamp is None:
+            yield Delete(
+                resources[kind], live.metadata.namespace, name, live.metadata.uid, "nothing asks for it any more"
+            )

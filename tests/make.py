@@ -1,0 +1,140 @@
+"""Objects for tests, valid by default: a test names only what matters to it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import msgspec
+
+from fusioninfer.api import names, types
+from fusioninfer.api.parse import parse
+from fusioninfer.api.service import InferenceService, Manifest
+from fusioninfer.build.desired import Desired, desired_objects
+from fusioninfer.build.engines import Engines
+from fusioninfer.build.engines.custom import ENGINE as CUSTOM
+from fusioninfer.build.engines.vllm import ENGINE as VLLM
+from fusioninfer.reconcile.plan import signed
+from fusioninfer.reconcile.snapshot import Child, Entry, Pod, Service, Snapshot, Workload
+
+ENGINES: Engines = {"custom": CUSTOM, "vllm": VLLM}
+UID = "11111111-1111-1111-1111-111111111111"
+
+
+def a_container(**fields: Any) -> Manifest:
+    """An engine container that vLLM is recognised in."""
+    return {"name": "engine", "image": "vllm/vllm-openai:v0.32.0", "args": ["--model", "qwen"], **fields}
+
+
+def a_template(*containers: Manifest, **spec: Any) -> Manifest:
+    """A pod template of `containers`, or of one engine."""
+    return {"spec": {"containers": list(containers) or [a_container()], **spec}}
+
+
+def a_role(**fields: Any) -> Manifest:
+    """A worker with one copy."""
+    return {"name": "inference", "componentType": "worker", "replicas": 1, "template": a_template(), **fields}
+
+
+def raw_service(*roles: Manifest, name: str = "qwen", generation: int = 1, **spec: Any) -> Manifest:
+    """An InferenceService as the API server returns it."""
+    return {
+        "apiVersion": types.API_VERSION,
+        "kind": types.KIND,
+        "metadata": {"name": name, "namespace": "default", "uid": UID, "generation": generation},
+        "spec": {"roles": list(roles) or [a_role()], **spec},
+    }
+
+
+def a_service(*roles: Manifest, **fields: Any) -> InferenceService:
+    """The meaning of `raw_service`."""
+    return parse(raw_service(*roles, **fields))
+
+
+def desired(*roles: Manifest, **fields: Any) -> Desired:
+    """What should exist for `raw_service`."""
+    return desired_objects(a_service(*roles, **fields), ENGINES)
+
+
+def fields_of(value: Any) -> Any:
+    """The fieldsV1 of an apply of `value`, as the API server writes it for lists keyed by name and for leaves."""
+    if isinstance(value, dict):
+        return {f"f:{key}": fields_of(child) for key, child in value.items()}
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        return {
+            "k:" + msgspec.json.encode({"name": item["name"]}).decode(): {".": {}, **fields_of(item)} for item in value
+        }
+    return {}
+
+
+def applied(manifest: Manifest, *, generation: int = 1, **status: Any) -> Manifest:
+    """`manifest` as it stands in the API server after our apply of it."""
+    sent = signed(manifest)
+    held = {"metadata": {key: sent["metadata"][key] for key in ("labels", "annotations")}, "spec": sent["spec"]}
+    fields = fields_of(held)
+    fields["f:metadata"]["f:ownerReferences"] = {f'k:{{"uid":"{UID}"}}': {}}
+    live = copy.deepcopy(sent)
+    live["metadata"] |= {
+        "uid": f"uid-of-{manifest['metadata']['name']}",
+        "resourceVersion": "7",
+        "generation": generation,
+        "managedFields": [{"manager": names.MANAGER, "operation": "Apply", "fieldsV1": fields}],
+    }
+    return {**live, "status": {"observedGeneration": generation, "updateRevision": "rev-1", **status}}
+
+
+def a_pod(index: int = 0, *, revision: str = "rev-1", workload: str = "qwen-inference", **status: Any) -> Manifest:
+    """A pod that was made and not yet placed."""
+    labels = {names.SERVICE_LABEL: "qwen", names.ROLE_LABEL: "inference", names.SERVING_LABEL: "true"}
+    return {
+        "metadata": {
+            "name": f"{workload}-{index}",
+            "namespace": "default",
+            "uid": f"pod-{index}-{revision}",
+            "labels": {**labels, "controller-revision-hash": revision},
+            "ownerReferences": [
+                {"uid": f"uid-of-{workload}", "kind": "StatefulSet", "name": workload, "controller": True}
+            ],
+        },
+        "status": {"phase": "Pending", **status},
+    }
+
+
+def a_ready_pod(index: int = 0, **fields: Any) -> Manifest:
+    """A pod that answers."""
+    pod = a_pod(index, phase="Running", conditions=[{"type": "Ready", "status": "True"}], **fields)
+    return {**pod, "spec": {"nodeName": "local"}}
+
+
+def a_waiting_pod(index: int = 0, *, reason: str, message: str = "", **container: Any) -> Manifest:
+    """A pod on a node whose engine container waits."""
+    status = {"name": "engine", "state": {"waiting": {"reason": reason, "message": message}}, **container}
+    return {**a_pod(index, containerStatuses=[status]), "spec": {"nodeName": "local"}}
+
+
+def a_snapshot(
+    raw: Manifest | None = None, *, children: tuple[Manifest, ...] = (), pods: tuple[Manifest, ...] = ()
+) -> Snapshot:
+    """What was seen of the service `raw`."""
+    service = msgspec.json.decode(msgspec.json.encode(raw or raw_service()), type=Service)
+    return Snapshot(
+        service,
+        {(live["kind"], live["metadata"]["name"]): _child(live) for live in children},
+        tuple(decoded_pod(pod) for pod in pods),
+    )
+
+
+def decoded_pod(pod: Manifest) -> Pod:
+    """`pod` as the cache holds it."""
+    return msgspec.convert(pod, Pod)
+
+
+def decoded_workload(live: Manifest) -> Workload:
+    """`live` as the cache holds it."""
+    return msgspec.json.decode(msgspec.json.encode(live), type=Workload)
+
+
+def _child(live: Manifest) -> Child:
+    if live["kind"] == "StatefulSet":
+        return decoded_workload(live)
+    return msgspec.json.decode(msgspec.json.encode(live), type=Entry)

@@ -1,0 +1,64 @@
+"""managedFields read without a schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fusioninfer.reconcile.ownership import held_part, not_held, subtree
+
+PORT = 'k:{"containerPort":8000,"protocol":"TCP"}'
+
+
+@pytest.mark.parametrize(
+    ("value", "fields", "missing"),
+    [
+        pytest.param({"a": 1}, {"f:a": {}}, [], id="held"),
+        pytest.param({"a": 1, "b": 2}, {"f:a": {}}, [("b",)], id="one is not"),
+        pytest.param({"a": {"b": 1, "c": 2}}, {"f:a": {"f:b": {}}}, [("a", "c")], id="one below is not"),
+        pytest.param({"a": {"b": 1}}, {"f:a": {}}, [], id="held as one"),
+        pytest.param([{"name": "x", "v": 1}], {'k:{"name":"x"}': {"f:name": {}, "f:v": {}}}, [], id="item by key"),
+        pytest.param([{"name": "y"}], {'k:{"name":"x"}': {"f:name": {}}}, [("y",)], id="item that is not there"),
+        pytest.param([{"containerPort": 8000}], {PORT: {"f:containerPort": {}}}, [], id="key filled in by the server"),
+        pytest.param([{"containerPort": 8001}], {PORT: {"f:containerPort": {}}}, [("0",)], id="another key"),
+        pytest.param(["a", "b"], {'v:"a"': {}}, [("1",)], id="set"),
+    ],
+)
+def test_what_is_not_held_is_named(value: Any, fields: dict[str, Any], missing: list[tuple[str, ...]]) -> None:
+    assert not_held({"here": value}, {"f:here": fields}) == [("here", *path) for path in missing]
+
+
+def test_the_held_part_is_what_was_applied() -> None:
+    live = {
+        "dnsPolicy": "ClusterFirst",
+        "containers": [
+            {
+                "name": "engine",
+                "image": "a",
+                "imagePullPolicy": "Always",
+                "ports": [{"containerPort": 8000, "protocol": "TCP"}],
+            },
+            {"name": "injected", "image": "b"},
+        ],
+        "nodeSelector": {"gpu": "a100"},
+    }
+    fields = {
+        "f:containers": {
+            'k:{"name":"engine"}': {
+                ".": {}, "f:name": {}, "f:image": {},
+                "f:ports": {".": {}, PORT: {".": {}, "f:containerPort": {}}},
+            }
+        },
+        "f:nodeSelector": {},
+    }  # fmt: skip
+
+    assert held_part(live, fields) == {
+        "containers": [{"name": "engine", "image": "a", "ports": [{"containerPort": 8000}]}],
+        "nodeSelector": {"gpu": "a100"},
+    }
+
+
+def test_a_subtree_that_is_not_held_is_none() -> None:
+    assert subtree({"f:spec": {"f:replicas": {}}}, "spec", "replicas") == {}
+    assert subtree({"f:spec": {"f:replicas": {}}}, "spec", "template") is None

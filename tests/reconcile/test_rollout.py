@@ -1,0 +1,221 @@
+"""How a workload gets to what is desired: templates that are kept, replicas that are others', and surges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fusioninfer.api import names
+from fusioninfer.api.service import Manifest
+from fusioninfer.build.desired import Desired
+from fusioninfer.reconcile.rollout import Size, next_size, staged, surplus
+from fusioninfer.reconcile.snapshot import Pod, Workload
+from tests import make
+
+SURGE = {"rollingUpdate": {"maxSurge": 1}}
+
+
+def stage(desired: Desired, live: Manifest, *pods: Manifest) -> Manifest:
+    snapshot = make.a_snapshot(children=(live,), pods=pods)
+    workload = snapshot.workload("qwen-inference")
+    objects = desired.roles[0]
+    return staged(objects.workload, objects.role, workload, snapshot.pods_of(workload)).manifest
+
+
+def pending(desired: Desired, live: Manifest) -> bool:
+    snapshot = make.a_snapshot(children=(live,))
+    objects = desired.roles[0]
+    return staged(objects.workload, objects.role, snapshot.workload("qwen-inference"), ()).update_pending
+
+
+def built_by_an_earlier_version(desired: Desired) -> Manifest:
+    """The live workload of `desired`, made when we did not yet set a startup probe."""
+    workload = desired.roles[0].workload
+    container = workload["spec"]["template"]["spec"]["containers"][0]
+    without = {key: value for key, value in container.items() if key != "startupProbe"}
+    template = {**workload["spec"]["template"]}
+    template["spec"] = {**template["spec"], "containers": [without]}
+    annotations = {**workload["metadata"]["annotations"], names.TEMPLATE: "of-the-earlier-version"}
+    earlier = {
+        **workload,
+        "metadata": {**workload["metadata"], "annotations": annotations},
+        "spec": {**workload["spec"], "template": template},
+    }
+    return make.applied(earlier)
+
+
+def test_a_template_that_only_we_would_build_differently_is_kept() -> None:
+    desired = make.desired()
+    live = built_by_an_earlier_version(desired)
+
+    manifest = stage(desired, live)
+
+    assert manifest["spec"]["template"] == live["spec"]["template"]
+    assert manifest["metadata"]["annotations"][names.TEMPLATE] == "of-the-earlier-version"
+    assert pending(desired, live)
+
+
+def test_a_kept_template_does_not_keep_replicas_from_changing() -> None:
+    live = built_by_an_earlier_version(make.desired())
+    more = make.desired(make.a_role(replicas=3))
+
+    manifest = stage(more, live)
+
+    assert manifest["spec"]["replicas"] == 3
+    assert "startupProbe" not in manifest["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_the_users_next_change_brings_the_template_up_to_date() -> None:
+    live = built_by_an_earlier_version(make.desired())
+    changed = make.desired(make.a_role(template=make.a_template(make.a_container(image="vllm/vllm-openai:v0.33.0"))))
+
+    manifest = stage(changed, live)
+
+    container = manifest["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"].endswith("v0.33.0")
+    assert "startupProbe" in container
+    assert not pending(changed, live)
+
+
+def test_a_field_that_somebody_else_took_ends_the_keeping() -> None:
+    desired = make.desired()
+    live = built_by_an_earlier_version(desired)
+    engine = 'k:{"name":"engine"}'
+    held = live["metadata"]["managedFields"][0]["fieldsV1"]
+    del held["f:spec"]["f:template"]["f:spec"]["f:containers"][engine]["f:image"]
+    theirs = {"f:spec": {"f:template": {"f:spec": {"f:containers": {engine: {"f:image": {}}}}}}}
+    live["metadata"]["managedFields"].append({"manager": "kubectl-set", "operation": "Update", "fieldsV1": theirs})
+
+    assert not pending(desired, live)
+    assert stage(desired, live)["spec"]["template"] == desired.roles[0].workload["spec"]["template"]
+
+
+# --- replicas -----------------------------------------------------------------------------------------------------
+
+
+def role_without_replicas() -> Manifest:
+    return {key: value for key, value in make.a_role().items() if key != "replicas"}
+
+
+def test_absent_replicas_are_not_sent() -> None:
+    desired = make.desired(role_without_replicas())
+    live = make.applied(desired.roles[0].workload)
+    live["spec"]["replicas"] = 4
+
+    assert "replicas" not in stage(desired, live)["spec"]
+
+
+def test_replicas_that_we_alone_hold_are_sent_on_until_somebody_takes_them() -> None:
+    desired = make.desired(role_without_replicas())
+    live = make.applied(make.desired(make.a_role(replicas=3)).roles[0].workload)
+
+    assert stage(desired, live)["spec"]["replicas"] == 3
+
+    live["metadata"]["managedFields"].append(
+        {"manager": "hpa", "operation": "Update", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    )
+    assert "replicas" not in stage(desired, live)["spec"]
+
+
+# --- the surge ----------------------------------------------------------------------------------------------------
+
+
+def workload(
+    *, replicas: int, partition: int = 0, lent: int = 0, observed: bool = True, revision: str = "rev-2"
+) -> Workload:
+    annotations = {names.SURGE: str(lent)} if lent else {}
+    value: dict[str, Any] = {
+        "metadata": {
+            "name": "qwen-inference",
+            "uid": "uid-of-qwen-inference",
+            "generation": 2,
+            "annotations": annotations,
+        },
+        "spec": {"replicas": replicas, "updateStrategy": {"rollingUpdate": {"partition": partition}}},
+        "status": {"observedGeneration": 2 if observed else 1, "updateRevision": revision},
+    }
+    return make.decoded_workload(value)
+
+
+def pods(*states: str) -> tuple[Pod, ...]:
+    """Pods 0, 1, …: `old` or `new`, with `!` if not ready, `-` if absent."""
+    made = []
+    for index, state in enumerate(states):
+        revision = "rev-1" if state.startswith("old") else "rev-2"
+        if state != "-":
+            make_pod = make.a_pod if state.endswith("!") else make.a_ready_pod
+            made.append(make.decoded_pod(make_pod(index, revision=revision)))
+    return tuple(made)
+
+
+@pytest.mark.parametrize(
+    ("changes", "live", "seen", "next_"),
+    [
+        pytest.param(False, workload(replicas=2), pods("new", "new"), Size(2, 0), id="at rest nothing is lent"),
+        pytest.param(True, workload(replicas=2), pods("old", "old"), Size(3, 2, 1), id="a change lends a copy first"),
+        pytest.param(
+            False, workload(replicas=3, partition=2, lent=1), pods("old", "old", "new!"), Size(3, 2, 1),
+            id="the lent copy is not ready: the old ones stay",
+        ),
+        pytest.param(
+            False, workload(replicas=3, partition=2, lent=1), pods("old", "old", "new"), Size(3, 0, 1),
+            id="the lent copy is ready: the old ones go",
+        ),
+        pytest.param(
+            False, workload(replicas=3, partition=0, lent=1), pods("old", "new!", "new"), Size(3, 0, 1),
+            id="one is being replaced",
+        ),
+        pytest.param(
+            False, workload(replicas=3, partition=0, lent=1), pods("new!", "new", "new"), Size(3, 0, 1),
+            id="the last one is not ready yet: the lent copy stays",
+        ),
+        pytest.param(
+            False, workload(replicas=3, partition=0, lent=1), pods("new", "new", "new"), Size(2, 0),
+            id="all are replaced: the lent copy ends",
+        ),
+        pytest.param(
+            False, workload(replicas=3, partition=2, lent=1, observed=False), pods("old", "old"), Size(3, 2, 1),
+            id="the controller has not seen the step yet: wait",
+        ),
+        pytest.param(
+            False, workload(replicas=3, partition=0, lent=1, observed=False), pods("old", "old", "new"), Size(3, 0, 1),
+            id="the controller has not seen the second step yet: wait",
+        ),
+        pytest.param(
+            False, workload(replicas=3, partition=2, lent=1), pods("new", "new"), Size(2, 0),
+            id="the change was taken back: nothing to replace, nothing lent",
+        ),
+        pytest.param(
+            False, workload(replicas=3), pods("old", "old!", "old"), Size(2, 0), id="a scale down is no surge",
+        ),
+    ],
+)  # fmt: skip
+def test_a_surge_goes_step_by_step(changes: bool, live: Workload, seen: tuple[Pod, ...], next_: Size) -> None:
+    role = make.a_service(make.a_role(replicas=2, rolloutStrategy=SURGE)).roles[0]
+
+    assert next_size(role, live, seen, template_changes=changes) == next_
+
+
+def test_a_surge_begins_with_the_new_template_and_ends_with_the_old_size() -> None:
+    old = make.desired(make.a_role(rolloutStrategy=SURGE))
+    template = make.a_template(make.a_container(image="vllm/vllm-openai:v0.33.0"))
+    new = make.desired(make.a_role(rolloutStrategy=SURGE, template=template))
+    live = make.applied(old.roles[0].workload)
+
+    first = stage(new, live, make.a_ready_pod(0))
+
+    assert first["spec"]["replicas"] == 2
+    assert first["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 1
+    assert first["metadata"]["annotations"][names.SURGE] == "1"
+    after = make.applied(first, generation=2, updateRevision="rev-2")
+    last = stage(new, after, make.a_ready_pod(0, revision="rev-2"), make.a_ready_pod(1, revision="rev-2"))
+    assert last["spec"]["replicas"] == 1
+    assert names.SURGE not in last["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("max_surge", "copies", "lent"), [(0, 5, 0), (2, 5, 2), ("25%", 5, 2), ("25%", 4, 1), ("0%", 4, 0)]
+)
+def test_a_surge_in_percent_is_rounded_up(max_surge: int | str, copies: int, lent: int) -> None:
+    assert surplus(max_surge, copies) == lent

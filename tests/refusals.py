@@ -1,0 +1,501 @@
+"""What must be refused and what must be accepted, once for the API server and once for `parse`.
+
+Both refuse the same objects, each in its own words: the API server on apply, `parse` what was stored before a rule
+existed and what is rendered without a cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fusioninfer.api import types
+from fusioninfer.api.service import Manifest
+
+OURS = f"{types.GROUP}/role"
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An object that is wrong in one thing."""
+
+    id: str
+    service: Manifest
+    field: str
+    """The field that `parse` blames."""
+    says: str | None
+    """Words of the API server's answer; None: its schema and rules cannot know."""
+    parse_says: str | None
+    """Words of `parse`'s problem; None: it leaves this to the API server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An object in which nothing is wrong, whatever it looks like."""
+
+    id: str
+    service: Manifest
+
+
+# --- a valid object, and edits of it ------------------------------------------------------------------------------
+
+
+def service(*roles: Manifest, name: str = "qwen", **spec: Any) -> Manifest:
+    """A service of `roles`, or of one worker."""
+    return {
+        "apiVersion": types.API_VERSION,
+        "kind": types.KIND,
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"roles": list(roles or (role(),)), **spec},
+    }
+
+
+def role(name: str = "inference", component_type: str = "worker", **fields: Any) -> Manifest:
+    return {"name": name, "componentType": component_type, "template": template(), **fields}
+
+
+def prefiller(name: str = "prefill-servers", **fields: Any) -> Manifest:
+    return role(name, "prefiller", **fields)
+
+
+def decoder(name: str = "decode-servers", **fields: Any) -> Manifest:
+    return role(name, "decoder", **fields)
+
+
+def router(name: str = "entry", **fields: Any) -> Manifest:
+    return {"name": name, "componentType": "router", "strategy": "prefix-cache", **fields}
+
+
+def template(**container: Any) -> Manifest:
+    """A pod template with one container."""
+    return pods(engine(**container))
+
+
+def pods(*containers: Manifest, **spec: Any) -> Manifest:
+    return {"spec": {"containers": list(containers), **spec}}
+
+
+def engine(**fields: Any) -> Manifest:
+    return {"name": "engine", "image": "vllm/vllm-openai:v0.11.0", "args": ["--model", "Qwen/Qwen3-8B"], **fields}
+
+
+def with_metadata(**metadata: Any) -> Manifest:
+    return {"metadata": metadata, **template()}
+
+
+def rolling(**fields: Any) -> Manifest:
+    return {"rollingUpdate": fields}
+
+
+def without(whole: Manifest, key: str) -> Manifest:
+    return {kept: value for kept, value in whole.items() if kept != key}
+
+
+# --- refused ------------------------------------------------------------------------------------------------------
+
+TOPOLOGY = (
+    Refusal("no spec", without(service(), "spec"), "spec", "spec: Required value", "missing"),
+    Refusal("no roles", {**service(), "spec": {}}, "spec", "spec.roles: Required value", "`roles`"),
+    Refusal("roles empty", {**service(), "spec": {"roles": []}}, "spec.roles", "at least 1 items", "length >= 1"),
+    Refusal(
+        "two workers", service(role(), role("second")), "spec.roles",
+        "spec.roles: Invalid value: at most one worker", "at most one worker",
+    ),
+    Refusal("worker with decoder", service(role(), decoder()), "spec.roles", "stands alone", "stands alone"),
+    Refusal(
+        "worker with prefiller and decoder", service(role(), prefiller(), decoder()), "spec.roles",
+        "a worker handles whole requests and stands alone", "stands alone",
+    ),
+    Refusal("prefiller alone", service(prefiller()), "spec.roles", "need each other", "need each other"),
+    Refusal("decoder alone", service(decoder()), "spec.roles", "need each other", "need each other"),
+    Refusal(
+        "two routers", service(role(), router(), router("second")), "spec.roles",
+        "at most one router", "at most one router",
+    ),
+    Refusal(
+        "router alone", service(router()), "spec.roles",
+        "one worker, or at least one prefiller and one decoder, are needed", "are needed",
+    ),
+    Refusal(
+        "17 roles", service(prefiller(), *(decoder(f"decode-{letter}") for letter in "abcdefghijklmnop")),
+        "spec.roles", "at most 16 items", "length <= 16",
+    ),
+    Refusal(
+        "unknown component type", service(role("inference", "planner")), "spec.roles[0].componentType",
+        'supported values: "decoder", "prefiller", "router", "worker"', "planner",
+    ),
+)  # fmt: skip
+
+NAMES = (
+    Refusal(
+        "role name twice", service(prefiller("same"), decoder("same")), "spec.roles[1].name",
+        'spec.roles[1]: Duplicate value: {"name":"same"}', "used twice",
+    ),
+    Refusal(
+        "role without a name", service(without(role(), "name")), "spec.roles[0]",
+        "spec.roles[0].name: Required value", "`name`",
+    ),
+    Refusal("role name empty", service(role("")), "spec.roles[0].name", "at least 1 chars", "length >= 1"),
+    Refusal("role name with a dot", service(role("a.b")), "spec.roles[0].name", "should match", "regex"),
+    Refusal("role name in capitals", service(role("Inference")), "spec.roles[0].name", "should match", "regex"),
+    Refusal("role name ends with a dash", service(role("a-")), "spec.roles[0].name", "should match", "regex"),
+    Refusal(
+        "names too long together", service(role("r" * 26), name="s" * 25), "spec.roles[0].name",
+        "metadata.name: Invalid value: together with a role's name it must have at most 50 characters",
+        "52 characters",
+    ),
+    Refusal(
+        "role named like a group of a multi-node role",
+        service(prefiller("part", multinode={"nodeCount": 2}), decoder("part-1")), "spec.roles[1].name",
+        "LeaderWorkerSet makes such names", "LeaderWorkerSet makes such names",
+    ),
+    Refusal(
+        "role named like a group, other spelling", service(prefiller("part-12"), decoder("part", podReplicas=2)),
+        "spec.roles[0].name", "LeaderWorkerSet makes such names", "LeaderWorkerSet makes such names",
+    ),
+    Refusal(
+        "service name with a dot", service(name="qwen.v3"), "metadata.name",
+        "metadata.name: Invalid value: must be a DNS-1035 label", "DNS-1035",
+    ),
+    Refusal("service name begins with a digit", service(name="3qwen"), "metadata.name", "DNS-1035", "DNS-1035"),
+    Refusal(
+        "service name in capitals", service(name="Qwen"), "metadata.name",
+        "a lowercase RFC 1123 subdomain", "DNS-1035",
+    ),
+)  # fmt: skip
+
+COUNTS = (
+    Refusal("replicas -1", service(role(replicas=-1)), "spec.roles[0].replicas", "equal to 0", ">= 0"),
+    Refusal(
+        "replicas 2^31", service(role(replicas=2**31)), "spec.roles[0].replicas",
+        "less than or equal to 100000", "<= 100000",
+    ),
+    Refusal(
+        "replicas in words", service(role(replicas="two")), "spec.roles[0].replicas",
+        'must be of type integer: "string"', "Expected `int`, got `str`",
+    ),
+    Refusal(
+        "replicas with a fraction", service(role(replicas=1.5)), "spec.roles[0].replicas",
+        'must be of type integer: "number"', "Expected `int`, got `float`",
+    ),
+    Refusal(
+        "replicas and roleReplicas disagree", service(role(replicas=2, roleReplicas=3)), "spec.roles[0].roleReplicas",
+        "spec.roles[0]: Invalid value: replicas and roleReplicas are two spellings", "two spellings",
+    ),
+    Refusal(
+        "nodeCount and podReplicas disagree", service(role(multinode={"nodeCount": 1}, podReplicas=2)),
+        "spec.roles[0].podReplicas", "multinode.nodeCount and podReplicas are two spellings", "two spellings",
+    ),
+    Refusal(
+        "nodeCount 0", service(role(multinode={"nodeCount": 0})), "spec.roles[0].multinode.nodeCount",
+        "equal to 1", ">= 1",
+    ),
+    Refusal(
+        "multinode without nodeCount", service(role(multinode={})), "spec.roles[0].multinode",
+        "nodeCount: Required value", "`nodeCount`",
+    ),
+    Refusal("podReplicas 0", service(role(podReplicas=0)), "spec.roles[0].podReplicas", "equal to 1", ">= 1"),
+    Refusal(
+        "deadline 0", service(role(progressDeadlineSeconds=0)), "spec.roles[0].progressDeadlineSeconds",
+        "equal to 1", ">= 1",
+    ),
+)  # fmt: skip
+
+ROLLING_UPDATE = "spec.roles[0].rolloutStrategy.rollingUpdate"
+
+ROLLOUT = (
+    Refusal(
+        "maxUnavailable 0 without surge", service(role(rolloutStrategy=rolling(maxUnavailable=0))),
+        f"{ROLLING_UPDATE}.maxUnavailable", "needs a maxSurge of at least 1", "needs a maxSurge of at least 1",
+    ),
+    Refusal(
+        "maxUnavailable 0% beside maxSurge 0",
+        service(role(rolloutStrategy=rolling(maxUnavailable="0%", maxSurge=0))),
+        f"{ROLLING_UPDATE}.maxUnavailable", "needs a maxSurge of at least 1", "needs a maxSurge of at least 1",
+    ),
+    Refusal(
+        "maxUnavailable 0 beside maxSurge 0%",
+        service(role(replicas=1, rolloutStrategy=rolling(maxUnavailable=0, maxSurge="0%"))),
+        f"{ROLLING_UPDATE}.maxUnavailable", "needs a maxSurge of at least 1", "needs a maxSurge of at least 1",
+    ),
+    Refusal(
+        "maxUnavailable x", service(role(rolloutStrategy=rolling(maxUnavailable="x"))),
+        f"{ROLLING_UPDATE}.maxUnavailable", "maxUnavailable in body should match", "percentage",
+    ),
+    Refusal(
+        "maxUnavailable 101%", service(role(rolloutStrategy=rolling(maxUnavailable="101%"))),
+        f"{ROLLING_UPDATE}.maxUnavailable", "maxUnavailable in body should match", "percentage",
+    ),
+    Refusal(
+        "maxUnavailable -1", service(role(rolloutStrategy=rolling(maxUnavailable=-1))),
+        f"{ROLLING_UPDATE}.maxUnavailable", "greater than or equal to 0", "at least 0",
+    ),
+    Refusal(
+        "maxUnavailable 1.5", service(role(rolloutStrategy=rolling(maxUnavailable=1.5))),
+        f"{ROLLING_UPDATE}.maxUnavailable", 'must be of type integer,string: "number"', "Expected `int | str`",
+    ),
+    Refusal(
+        "maxSurge without replicas", service(role(rolloutStrategy=rolling(maxSurge=1))),
+        f"{ROLLING_UPDATE}.maxSurge", "maxSurge needs replicas on a role of one node", "needs replicas",
+    ),
+    Refusal(
+        "maxSurge 50% without replicas", service(role(podReplicas=1, rolloutStrategy=rolling(maxSurge="50%"))),
+        f"{ROLLING_UPDATE}.maxSurge", "maxSurge needs replicas on a role of one node", "needs replicas",
+    ),
+    Refusal(
+        "partition -1", service(role(rolloutStrategy=rolling(partition=-1))),
+        f"{ROLLING_UPDATE}.partition", "greater than or equal to 0", ">= 0",
+    ),
+)  # fmt: skip
+
+UNKNOWN = (
+    Refusal(
+        "unknown field of spec", service(replica=1), "spec", 'unknown field "spec.replica"', "`replica`",
+    ),
+    Refusal(
+        "unknown field of a role", service(role(replica=1)), "spec.roles[0]",
+        'unknown field "spec.roles[0].replica"', "`replica`",
+    ),
+    Refusal(
+        "unknown field of a container", service(role(template=template(arg=["x"]))), "",
+        'unknown field "spec.roles[0].template.spec.containers[0].arg"', None,
+    ),
+    Refusal(
+        "ephemeral containers", service(role(template=pods(engine(), ephemeralContainers=[{"name": "debug"}]))), "",
+        'unknown field "spec.roles[0].template.spec.ephemeralContainers"', None,
+    ),
+    Refusal(
+        "unknown scheduling strategy", service(schedulingStrategy={"scheduler": "volcano"}),
+        "spec.schedulingStrategy", 'unknown field "spec.schedulingStrategy.scheduler"', "`scheduler`",
+    ),
+)  # fmt: skip
+
+TEMPLATES = (
+    Refusal(
+        "no template", service(without(role(), "template")), "spec.roles[0].template.spec.containers",
+        "template.spec.containers needs at least one container", "at least one container",
+    ),
+    Refusal(
+        "no containers", service(role(template={"spec": {}})), "spec.roles[0].template.spec.containers",
+        "template.spec.containers needs at least one container", "at least one container",
+    ),
+    Refusal(
+        "containers empty", service(role(template=pods())), "spec.roles[0].template.spec.containers",
+        "template.spec.containers needs at least one container", "at least one container",
+    ),
+    Refusal(
+        "container name twice", service(role(template=pods(engine(), engine()))),
+        "spec.roles[0].template.spec.containers[1].name", 'Duplicate value: {"name":"engine"}', "used twice",
+    ),
+    Refusal(
+        "container without a name", service(role(template=pods({"image": "x"}))),
+        "spec.roles[0].template.spec.containers[0].name", "containers[0].name: Required value", "needs a name",
+    ),
+    Refusal(
+        "container without an image", service(role(template=pods({"name": "engine"}))),
+        "spec.roles[0].template.spec.containers[0].image", None, "needs an image",
+    ),
+    Refusal(
+        "variable twice", service(role(template=template(env=[{"name": "A", "value": "1"}, {"name": "A"}]))),
+        "spec.roles[0].template.spec.containers[0].env[1].name", 'Duplicate value: {"name":"A"}', "set twice",
+    ),
+    Refusal(
+        "args no list", service(role(template=template(args="--model x"))), "",
+        'containers[0].args: Invalid value: "string"', None,
+    ),
+    Refusal(
+        "amount with a blank", service(role(template=template(resources={"limits": {"memory": "80 Gi"}}))), "",
+        "resources.limits.memory in body should match", None,
+    ),
+    Refusal(
+        "amount split by a dot", service(role(template=template(resources={"limits": {"nvidia.com": {"gpu": 1}}}))),
+        "", "resources.limits.nvidia.com", None,
+    ),
+    Refusal(
+        "our label on pods", service(role(template=with_metadata(labels={OURS: "x"}))),
+        f"spec.roles[0].template.metadata.labels.{OURS}", None, "reserved",
+    ),
+    Refusal(
+        "our label on the workload", service(role(metadata={"labels": {OURS: "x"}})),
+        f"spec.roles[0].metadata.labels.{OURS}", None, "reserved",
+    ),
+)  # fmt: skip
+
+ROUTERS = (
+    Refusal(
+        "router with nodes", service(role(), router(multinode={"nodeCount": 2})), "spec.roles[1].multinode",
+        "spec.roles[1]: Invalid value: a router has no engine and no nodes", "router",
+    ),
+    Refusal(
+        "router with an engine", service(role(), router(engine="vllm")), "spec.roles[1].engine",
+        "a router has no engine and no nodes", "router",
+    ),
+    Refusal(
+        "worker with a strategy", service(role(strategy="prefix-cache")), "spec.roles[0].strategy",
+        "belong to a router", "belongs to a router",
+    ),
+    Refusal(
+        "worker with a route", service(role(httproute={"hostnames": ["a.example"]})), "spec.roles[0].httproute",
+        "belong to a router", "belongs to a router",
+    ),
+    Refusal(
+        "strategy in capitals", service(role(), router(strategy="Prefix")), "spec.roles[1].strategy",
+        "should match", "regex",
+    ),
+)  # fmt: skip
+
+SIZES = (
+    Refusal(
+        "10,000 roles", service(prefiller(), *(decoder(f"decode-{index}") for index in range(10_000))),
+        "spec.roles", "spec.roles: Too many: 10001: must have at most 16 items", "length <= 16",
+    ),
+    Refusal(
+        "1.4 MiB in one argument", service(role(template=template(args=["x" * 1434 * KIB]))), "",
+        "args[0]: Too long: may not be more than 131071 bytes", None,
+    ),
+    Refusal(
+        "1.4 MiB in one variable", service(role(template=template(env=[{"name": "A", "value": "x" * 1434 * KIB}]))),
+        "", "env[0].value: Too long: may not be more than 131071 bytes", None,
+    ),
+    Refusal(
+        "1.4 MiB in many arguments", service(role(template=template(args=["x" * 2867] * 512))), "",
+        "template: Invalid value: command, args and the values in env may have 256 KiB together", None,
+    ),
+    Refusal(
+        "257 KiB in variables of containers of both kinds",
+        service(role(template=pods(
+            engine(env=[{"name": "A", "value": "x" * 128 * 1023}]),
+            initContainers=[engine(name="first", env=[{"name": "A", "value": "x" * 129 * KIB}])]
+        ))),
+        "", "command, args and the values in env may have 256 KiB together", None,
+    ),
+    Refusal(
+        "1.4 MiB in annotations",
+        service(role(template=with_metadata(annotations={f"a{index}": "x" * 14 * KIB for index in range(100)}))), "",
+        "template: Invalid value: annotations may have 256 KiB together", None,
+    ),
+    Refusal(
+        "17 containers", service(role(template=pods(*(engine(name=f"c{index}") for index in range(17))))), "",
+        "template.spec.containers: Too many: 17: must have at most 16 items", None,
+    ),
+    Refusal(
+        "513 variables",
+        service(role(template=template(env=[{"name": f"A{index}", "value": "x"} for index in range(513)]))), "",
+        "env: Too many: 513: must have at most 512 items", None,
+    ),
+)  # fmt: skip
+
+REFUSALS: tuple[Refusal, ...] = (*TOPOLOGY, *NAMES, *COUNTS, *ROLLOUT, *UNKNOWN, *TEMPLATES, *ROUTERS, *SIZES)
+
+
+# --- accepted -----------------------------------------------------------------------------------------------------
+
+MONOLITHIC = service(
+    role(
+        replicas=2,
+        template=template(
+            args=["--model", "Qwen/Qwen3-8B", "--port", "8000"],
+            ports=[{"containerPort": 8000, "name": "http"}],
+            resources={"limits": {"nvidia.com/gpu": 1}},
+            env=[{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}],
+        ),
+    )
+)
+"""The proposal's first story: one worker, two copies."""
+
+DISAGGREGATED = service(
+    router(),
+    prefiller(replicas=2, multinode={"nodeCount": 4}),
+    decoder(multinode={"nodeCount": 2}),
+    schedulingStrategy={"schedulerName": "volcano"},
+)
+"""The proposal's second story: prefill and decode apart, over several nodes, in one gang, behind a router."""
+
+EVERYTHING = service(
+    {
+        **router(replicas=1),
+        "scorers": [{"type": "queue-scorer", "weight": 2}],
+        "endpointPickerConfig": "apiVersion: inference.networking.x-k8s.io/v1alpha1\nkind: EndpointPickerConfig\n",
+        "pickerRelease": "llm-d-inference-scheduler-0.7",
+        "httproute": {"parentRefs": [{"name": "gateway"}], "hostnames": ["a.example"], "rules": [{"timeouts": {}}]},
+        "gateway": {"gatewayClassName": "envoy", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+        "template": pods({"name": "epp", "resources": {"requests": {"cpu": "4"}}}),
+    },
+    prefiller(),
+    decoder(
+        engine="vllm",
+        replicas=2,
+        multinode={"nodeCount": 2, "backend": "mp", "workerTemplate": template()},
+        rolloutStrategy=rolling(maxUnavailable=1, maxSurge=0, partition=0),
+        progressDeadlineSeconds=3600,
+        metadata={"labels": {"kueue.x-k8s.io/queue-name": "research"}, "annotations": {"a": "b"}},
+    ),
+    paused=False,
+    schedulingStrategy={
+        "schedulerName": "volcano",
+        "queue": "research",
+        "priorityClassName": "high",
+        "networkTopology": {"mode": "hard", "highestTierAllowed": 2},
+        "gang": {"mode": "All", "minReplicas": {"prefill-servers": 1, "decode-servers": 1}},
+    },
+    disaggregation={"connector": "nixl", "minUncachedPromptTokens": 16, "whenNoPrefiller": "DecodeLocally"},
+)
+"""The design's typed example: every field that there is."""
+
+AMOUNTS = {"cpu": 0.5, "memory": "80Gi", "ephemeral-storage": "1e3", "hugepages-2Mi": 0, "nvidia.com/gpu": 8}
+
+ACCEPTED: tuple[Accepted, ...] = (
+    Accepted("least", service()),
+    Accepted("monolithic", MONOLITHIC),
+    Accepted("disaggregated", DISAGGREGATED),
+    Accepted("everything", EVERYTHING),
+    Accepted("only the proposal's other spellings", service(role(roleReplicas=2, podReplicas=4))),
+    Accepted(
+        "both spellings, agreeing",
+        service(role(replicas=2, roleReplicas=2, multinode={"nodeCount": 4}, podReplicas=4)),
+    ),
+    Accepted("no copies", service(role(replicas=0))),
+    Accepted("one node said", service(role(multinode={"nodeCount": 1}))),
+    Accepted("creationTimestamp null", service(role(template=with_metadata(creationTimestamp=None)))),
+    Accepted(
+        "template with a name and finalizers",
+        service(role(template=with_metadata(name="x", labels={"a": "b"}, finalizers=["a.example/b"]))),
+    ),
+    Accepted("amounts as numbers", service(role(template=template(resources={"limits": AMOUNTS})))),
+    Accepted(
+        "port named and numbered",
+        service(
+            role(
+                template=template(
+                    livenessProbe={"httpGet": {"port": "http"}}, readinessProbe={"tcpSocket": {"port": 8000}}
+                )
+            )
+        ),
+    ),
+    Accepted(
+        "one port, two protocols",
+        service(role(template=template(ports=[{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}]))),
+    ),
+    Accepted("percent of surge", service(role(replicas=4, rolloutStrategy=rolling(maxSurge="25%")))),
+    Accepted(
+        "maxUnavailable 0 beside a surge",
+        service(role(replicas=1, rolloutStrategy=rolling(maxUnavailable="0%", maxSurge=1))),
+    ),
+    Accepted("maxUnavailable 100%", service(role(rolloutStrategy=rolling(maxUnavailable="100%")))),
+    Accepted("maxSurge 0 without replicas", service(role(rolloutStrategy=rolling(maxSurge="0%")))),
+    Accepted(
+        "maxSurge without replicas on several nodes",
+        service(role(multinode={"nodeCount": 2}, rolloutStrategy=rolling(maxSurge=1))),
+    ),
+    Accepted("maxSurge with roleReplicas", service(role(roleReplicas=1, rolloutStrategy=rolling(maxSurge=1)))),
+    Accepted("role named like a one-node role plus a number", service(prefiller("part"), decoder("part-1"))),
+    Accepted("role name begins with a digit", service(role("7b"))),
+    Accepted("names as long as possible", service(role("r" * 25), name="s" * 25)),
+    Accepted("router with no template", service(role(), router())),
+    Accepted(
+        "router with a partial template", service(role(), router(template={"spec": {"nodeSelector": {"a": "b"}}}))
+    ),
+    Accepted("volcano without a gang", service(schedulingStrategy={"gang": {"mode": "None"}})),
+    Accepted("256 KiB of arguments", service(role(template=template(args=["x" * KIB] * 256)))),
+)
