@@ -363,10 +363,10 @@ SIZES = (
         "template: Invalid value: command, args and the values in env may have 256 KiB together", None,
     ),
     Refusal(
-        "257 KiB in variables of containers of both kinds",
+        "260 KiB in variables of containers of both kinds",
         service(role(template=pods(
-            engine(env=[{"name": "A", "value": "x" * 128 * 1023}]),
-            initContainers=[engine(name="first", env=[{"name": "A", "value": "x" * 129 * KIB}])]
+            engine(env=[{"name": "A", "value": "x" * 100 * KIB}, {"name": "B", "value": "x" * 100 * KIB}]),
+            initContainers=[engine(name="first", env=[{"name": "A", "value": "x" * 60 * KIB}])]
         ))),
         "", "command, args and the values in env may have 256 KiB together", None,
     ),

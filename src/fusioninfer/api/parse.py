@@ -27,6 +27,8 @@ def parse(raw: Mapping[str, Any]) -> InferenceService:
     written = _typed(raw.get("spec"))
     _check_names(metadata["name"], written.roles)
     _check_topology(written.roles)
+    for index, role in enumerate(written.roles):
+        _check_belonging(role, f"spec.roles[{index}]")
     _check_supported(written)
     return InferenceService(
         name=metadata["name"],
@@ -109,6 +111,19 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
+_OF_A_ROUTER = ("strategy", "scorers", "endpointPickerConfig", "pickerRelease", "httproute", "gateway")
+_OF_AN_ENGINE = ("multinode", "podReplicas", "engine")
+
+
+def _check_belonging(role: types.Role, path: str) -> None:
+    """A router has no engine, and an engine role routes nothing."""
+    router = role.componentType == "router"
+    for field in _OF_AN_ENGINE if router else _OF_A_ROUTER:
+        if getattr(role, field) is not UNSET:
+            owner = "an engine role" if router else "a router"
+            raise InvalidSpec(f"{path}.{field}", f"belongs to {owner}; role {role.name!r} is a {role.componentType}")
+
+
 def _check_supported(written: types.InferenceServiceSpec) -> None:
     """What exists in the API and is not built yet."""
     if written.disaggregation is not UNSET:
@@ -180,9 +195,6 @@ def _role(role: types.Role, path: str, input_hash: str) -> Role:
         UNSET if isinstance(role.multinode, UnsetType) else role.multinode.nodeCount,
         role.podReplicas, path, "multinode.nodeCount", "podReplicas",
     )  # fmt: skip
-    for field in ("strategy", "scorers", "endpointPickerConfig", "pickerRelease", "httproute", "gateway"):
-        if role.componentType != "router" and getattr(role, field) is not UNSET:
-            raise InvalidSpec(f"{path}.{field}", f"belongs to a router; role {role.name!r} is a {role.componentType}")
     template = _template(role.template, f"{path}.template")
     metadata = types.RoleMetadata() if isinstance(role.metadata, UnsetType) else role.metadata
     return Role(

@@ -53,10 +53,10 @@ ComponentType = Literal["worker", "prefiller", "decoder", "router"]
 
 
 def rules(*pairs: tuple[str, str], at: str | None = None) -> dict[str, Any]:
-    """CEL rules with their messages, as the schema carries them; `at`: the field to blame, if not the one they stand on.
+    """CEL rules with their messages, as the schema carries them.
 
-    Each rule's cost is estimated by the API server from maxItems and maxLength, and refused beyond a budget:
-    `matches` on a string without bound is too much already.
+    `at` is the field to blame, if it isn't the one on which they stand. The API server estimates the cost of each
+    from maxItems and maxLength and refuses what is too dear, such as `matches` on a string without bound.
     """
     blamed = {} if at is None else {"fieldPath": at}
     return {"x-kubernetes-validations": [{"rule": rule, "message": message, **blamed} for rule, message in pairs]}

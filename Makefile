@@ -1,0 +1,52 @@
+# The main job is `make demo`, the tests are `make test`; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help demo demo-down test check generate bench soak clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(INSTALLED) ## a cluster, the operator, a service, a chat request and its answer
+	@$(BIN)/python -m tools.demo up
+
+demo-down: $(INSTALLED) ## end all that `make demo` started
+	@$(BIN)/python -m tools.demo down
+
+test: check ## everything: check, then unit, golden, property, story, contract and cluster tests
+	$(BIN)/python -m testbed build
+	$(BIN)/pytest -m "not soak"
+
+check: $(INSTALLED) ## format, lint, types, import contracts: seconds
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+generate: $(INSTALLED) ## write the generated files anew: schemas, golden files
+	$(BIN)/python -m tools.kubernetes_schema
+	$(BIN)/pytest -q tests/build/test_golden.py --update-golden
+
+bench: $(INSTALLED) ## what a reconcile costs, counted on the local cluster
+	$(BIN)/python -m bench
+
+soak: $(INSTALLED) ## the long tests
+	$(BIN)/pytest -m soak
+
+lock: $(INSTALLED) ## pin the newest versions of all dependencies
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --extra dev --universal pyproject.toml -o requirements.lock
+
+clean: ## remove what the targets made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
+
+$(INSTALLED): requirements.lock pyproject.toml examples/plugins/sim/pyproject.toml
+	@echo "installing the Python packages of requirements.lock into $(VENV)"
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e . -e examples/plugins/sim
+	@touch $@

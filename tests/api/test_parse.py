@@ -1,0 +1,140 @@
+"""What the user's words mean, and what is refused with which words."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from fusioninfer.api import types
+from fusioninfer.api.parse import parse
+from fusioninfer.api.service import InvalidSpec, Manifest, NotYetSupported, RollingUpdate
+from tests import make
+from tests.refusals import ACCEPTED, REFUSALS, Accepted, Refusal
+
+
+@pytest.mark.parametrize(
+    "refusal", [pytest.param(refusal, id=refusal.id) for refusal in REFUSALS if refusal.parse_says is not None]
+)
+def test_bad_input_is_refused_with_its_field_and_what_to_do(refusal: Refusal) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        parse(refusal.service)
+
+    assert caught.value.field == refusal.field
+    assert str(refusal.parse_says) in caught.value.problem
+
+
+@pytest.mark.parametrize("accepted", [pytest.param(accepted, id=accepted.id) for accepted in ACCEPTED])
+def test_good_input_is_understood_or_politely_put_off(accepted: Accepted) -> None:
+    try:
+        refusal = None
+        assert parse(accepted.service).roles
+    except NotYetSupported as later:
+        refusal = later.problem
+
+    assert refusal is None or "this version" in refusal
+
+
+@pytest.mark.parametrize(
+    ("service", "field"),
+    [
+        pytest.param(make.raw_service(disaggregation={}), "spec.disaggregation", id="disaggregation"),
+        pytest.param(
+            make.raw_service(schedulingStrategy={"schedulerName": "volcano"}),
+            "spec.schedulingStrategy.schedulerName",
+            id="volcano",
+        ),
+        pytest.param(make.raw_service(schedulingStrategy={"queue": "q"}), "spec.schedulingStrategy.queue", id="queue"),
+        pytest.param(make.raw_service(make.a_role(podReplicas=2)), "spec.roles[0].podReplicas", id="two nodes"),
+        pytest.param(
+            make.raw_service(make.a_role(multinode={"nodeCount": 2})),
+            "spec.roles[0].multinode.nodeCount",
+            id="multinode",
+        ),
+        pytest.param(
+            make.raw_service(make.a_role(), {"name": "entry", "componentType": "router"}),
+            "spec.roles[1].componentType",
+            id="router",
+        ),
+    ],
+)
+def test_what_is_not_built_yet_is_refused_politely(service: Manifest, field: str) -> None:
+    with pytest.raises(NotYetSupported) as caught:
+        parse(service)
+
+    assert caught.value.field == field
+    assert caught.value.reason == "NotYetSupported"
+
+
+def test_defaults_are_filled_in_here_and_nowhere_else() -> None:
+    (role,) = parse(make.raw_service({k: v for k, v in make.a_role().items() if k != "replicas"})).roles
+
+    assert role.replicas is None
+    assert role.nodes_per_replica == 1
+    assert role.engine is None
+    assert role.rolling_update == RollingUpdate(max_unavailable=1, max_surge=0, partition=0)
+    assert role.progress_deadline_seconds == 3600
+
+
+@pytest.mark.parametrize("spelling", [{"replicas": 3}, {"roleReplicas": 3}, {"replicas": 3, "roleReplicas": 3}])
+def test_both_spellings_mean_the_same(spelling: dict[str, int]) -> None:
+    role = {key: value for key, value in make.a_role().items() if key != "replicas"}
+
+    assert parse(make.raw_service({**role, **spelling})).roles[0].replicas == 3
+
+
+def test_a_surge_leaves_no_copy_unavailable_unless_asked_for() -> None:
+    role = make.a_role(rolloutStrategy={"rollingUpdate": {"maxSurge": 1}})
+
+    assert parse(make.raw_service(role)).roles[0].rolling_update == RollingUpdate(max_unavailable=0, max_surge=1)
+
+
+def test_parsing_leaves_the_users_object_as_it_is() -> None:
+    raw = make.raw_service(make.a_role(metadata={"labels": {"a": "b"}}))
+    before = copy.deepcopy(raw)
+
+    parse(raw)
+
+    assert raw == before
+
+
+# --- what may restart pods ----------------------------------------------------------------------------------------
+
+
+def shaping(*roles: Manifest, **spec: object) -> str:
+    return parse(make.raw_service(*roles, **spec)).roles[0].input_hash
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        pytest.param(make.a_role(replicas=7), id="replicas"),
+        pytest.param(make.a_role(rolloutStrategy={"rollingUpdate": {"partition": 1}}), id="how it rolls"),
+        pytest.param(make.a_role(metadata={"labels": {"a": "b"}}), id="labels of the workload"),
+    ],
+)
+def test_what_shapes_no_pod_restarts_none(role: Manifest) -> None:
+    assert shaping(role) == shaping(make.a_role())
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        pytest.param(make.a_role(template=make.a_template(make.a_container(image="other:1"))), id="image"),
+        pytest.param(make.a_role(engine="vllm"), id="engine"),
+        pytest.param(make.a_role(progressDeadlineSeconds=60), id="deadline of the startup probe"),
+    ],
+)
+def test_what_shapes_pods_may_restart_them(role: Manifest) -> None:
+    assert shaping(role) != shaping(make.a_role())
+
+
+def test_the_hash_of_what_the_user_wrote_is_a_promise() -> None:
+    """A release that computes it in another way restarts everybody's pods: change this number never."""
+    assert shaping(make.a_role()) == "5d9e61d6f77cd0bd"
+
+
+def test_the_deepest_allowed_names_fit_together() -> None:
+    role = make.a_role(name="r" * (types.MAX_CHILD_NAME - len("qwen-")))
+
+    assert parse(make.raw_service(role)).roles[0].name == role["name"]

@@ -1,0 +1,1 @@
+"""What developers run: the demonstration, generated files, an operator beside a cluster."""

@@ -1,0 +1,120 @@
+"""`make demo`: a cluster on this machine, the operator, a service, and a chat request with its answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from tools import operator_process
+from tools.operator_process import Kubectl
+
+EXAMPLE = Path("examples/cpu.yaml")
+SERVICE = "demo"
+STATE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fusioninfer" / "demo"
+PID, LOG, KUBECONFIG = STATE / "operator.pid", STATE / "operator.log", STATE / "operator.kubeconfig"
+QUESTION = "Who answers here?"
+
+
+def say(step: str) -> None:
+    print(f"\n== {step}", flush=True)
+
+
+def up() -> None:
+    say("a Kubernetes node on this machine, with a simulated engine's image")
+    subprocess.run([sys.executable, "-m", "testbed", "up", "sim"], check=True)
+    kubectl = cluster()
+    say("the CRD, the operator's rights, and the operator")
+    end_operator()
+    STATE.mkdir(parents=True, exist_ok=True)
+    operator_process.install(kubectl)
+    operator_process.write_kubeconfig(kubectl, KUBECONFIG)
+    LOG.unlink(missing_ok=True)
+    PID.write_text(str(operator_process.start(KUBECONFIG, LOG, detached=True).pid))
+    say(f"one InferenceService, from {EXAMPLE}")
+    print(EXAMPLE.read_text())
+    kubectl("apply", "-f", str(EXAMPLE))
+    subprocess.run([str(Path(sys.executable).with_name("fusioninfer")), *status_words(kubectl)], check=True)
+    say(f"a chat request: {QUESTION!r}")
+    print(chat(kubectl))
+    say("what to type next")
+    print(next_steps(kubectl))
+
+
+def cluster() -> Kubectl:
+    """kubectl for the local cluster."""
+    told = subprocess.run(
+        [sys.executable, "-m", "testbed", "status", "--json"], check=True, capture_output=True, text=True
+    )
+    status = json.loads(told.stdout)
+    return Kubectl(Path(status["kubectl"]), Path(status["kubeconfig"]))
+
+
+def status_words(kubectl: Kubectl) -> list[str]:
+    return ["status", SERVICE, "--kubeconfig", str(kubectl.kubeconfig), "--watch", "--until-ready", "--timeout", "180"]
+
+
+def chat(kubectl: Kubectl) -> str:
+    """The answer to QUESTION, from the Service's own address."""
+    address = kubectl("get", "service", SERVICE, "-o", "jsonpath={.spec.clusterIP}")
+    body = json.dumps({"model": "qwen", "messages": [{"role": "user", "content": QUESTION}]}).encode()
+    request = urllib.request.Request(
+        f"http://{address}/v1/chat/completions", body, {"Content-Type": "application/json"}
+    )
+    for attempt in range(20):
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return str(json.load(answer)["choices"][0]["message"]["content"])
+        except OSError:
+            if attempt == 19:
+                raise
+            time.sleep(0.25)  # Ready is said by the kubelet; this node's proxy learns of it a moment later
+    raise AssertionError("unreachable")
+
+
+def next_steps(kubectl: Kubectl) -> str:
+    return f"""\
+export KUBECONFIG={kubectl.kubeconfig} PATH="$PATH:{kubectl.program.parent}:$PWD/.venv/bin"
+kubectl get fi {SERVICE}
+kubectl explain inferenceservice.spec.roles
+kubectl patch fi {SERVICE} --type json -p '[{{"op": "replace", "path": "/spec/roles/0/replicas", "value": 2}}]'
+fusioninfer status {SERVICE} --watch
+fusioninfer render -f {EXAMPLE}
+tail -f {LOG}
+make demo-down"""
+
+
+def down() -> None:
+    end_operator()
+    subprocess.run([sys.executable, "-m", "testbed", "down"], check=True)
+
+
+def end_operator() -> None:
+    """End the operator that an earlier `up` started, if it still runs and is it."""
+    if not PID.exists():
+        return
+    pid = int(PID.read_text())
+    if b"fusioninfer" in command_of(pid):
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(100):
+            if not command_of(pid):
+                break
+            time.sleep(0.1)
+    PID.unlink()
+
+
+def command_of(pid: int) -> bytes:
+    """The command line of process `pid`; empty if there is none, or it is a zombie."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+if __name__ == "__main__":
+    {"up": up, "down": down}[sys.argv[1]]()

@@ -1,0 +1,75 @@
+"""The operator as a process beside a cluster, with exactly the rights that it ships with.
+
+For the demonstration, the tests and the benchmarks: CRD and rights are applied by kubectl as an administrator would,
+and the operator gets a kubeconfig that holds nothing but a token of its own ServiceAccount.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fusioninfer.api.crd import custom_resource_definition
+from fusioninfer.daemon.rbac import install_manifests
+
+NAMESPACE = "fusioninfer-system"
+ACCOUNT = "fusioninfer"
+TOKEN_LIFETIME = "24h"
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """kubectl for one cluster, as its administrator."""
+
+    program: Path
+    kubeconfig: Path
+
+    def __call__(self, *words: str, given: str | None = None) -> str:
+        """What it prints; raises CalledProcessError with its complaint in `stderr`."""
+        command = [str(self.program), "--kubeconfig", str(self.kubeconfig), *words]
+        return subprocess.run(command, input=given, capture_output=True, text=True, check=True).stdout
+
+    def apply(self, manifests: Iterable[Mapping[str, Any]], *, namespace: str = "default") -> None:
+        """Apply `manifests` in their order."""
+        documents = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
+        self("apply", "--server-side", "--force-conflicts", "-n", namespace, "-f", "-", given=documents)
+
+
+def install(kubectl: Kubectl) -> None:
+    """The CRD, served, and the rights of the operator."""
+    kubectl.apply([custom_resource_definition(), *install_manifests(NAMESPACE)])
+    kubectl("wait", "--for=condition=Established", "crd/inferenceservices.fusioninfer.io", "--timeout=30s")
+
+
+def write_kubeconfig(kubectl: Kubectl, path: Path) -> None:
+    """A kubeconfig at `path` with a token of the operator's own account."""
+    admin = yaml.safe_load(kubectl.kubeconfig.read_text())
+    token = kubectl("create", "token", ACCOUNT, "-n", NAMESPACE, f"--duration={TOKEN_LIFETIME}").strip()
+    cluster = admin["clusters"][0]
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "operator",
+        "contexts": [{"name": "operator", "context": {"cluster": cluster["name"], "user": "operator"}}],
+        "clusters": [cluster],
+        "users": [{"name": "operator", "user": {"token": token}}],
+    }
+    path.write_text(yaml.safe_dump(config))
+    path.chmod(0o600)
+
+
+def start(kubeconfig: Path, log: Path, *flags: str, detached: bool = False) -> subprocess.Popen[bytes]:
+    """The operator, running; what it says goes to `log`. `detached`: it outlives this process and its terminal."""
+    program = Path(sys.executable).with_name("fusioninfer")
+    command = [str(program), "operator", "--kubeconfig", str(kubeconfig), *flags]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=detached
+        )
