@@ -1,0 +1,57 @@
+"""The local cluster, shared by namespaces, and one operator in it with the rights that it ships with."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.harness import AuditLog, Namespace
+from tools import operator_process
+from tools.operator_process import Kubectl
+
+OPERATOR = f"system:serviceaccount:{operator_process.NAMESPACE}:{operator_process.ACCOUNT}"
+
+
+@pytest.fixture(scope="session")
+def installed(kubectl: Kubectl) -> Kubectl:
+    """The CRD and the operator's rights are there."""
+    operator_process.install(kubectl)
+    return kubectl
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(installed: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig with the operator's own rights and no more."""
+    path = tmp_path_factory.mktemp("operator") / "kubeconfig"
+    operator_process.write_kubeconfig(installed, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def operator(operator_kubeconfig: Path) -> Iterator[Path]:
+    """A running operator for all namespaces; its log."""
+    log = operator_kubeconfig.with_name("operator.log")
+    process = operator_process.start(operator_kubeconfig, log, "--health-port", "18080")
+    yield log
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.fixture
+def namespace(installed: Kubectl, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace of this test's own."""
+    words = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:40].strip("-")
+    name = f"t-{words}-{uuid.uuid4().hex[:4]}"
+    installed("create", "namespace", name)
+    yield Namespace(installed, name)
+    installed("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def audit(audit_log: Path) -> AuditLog:
+    """What the API server was asked."""
+    return AuditLog(audit_log)

@@ -1,0 +1,148 @@
+"""A real cluster and the real operator, as tests see them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.operator_process import Kubectl
+
+Manifest = dict[str, Any]
+
+SIMULATOR = "ghcr.io/llm-d/llm-d-inference-sim:v0.10.2"
+KWOK = {
+    "nodeSelector": {"type": "kwok"},
+    "tolerations": [{"operator": "Exists"}],
+}
+"""Where pods are to go whose containers need not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace of one test's own."""
+
+    kubectl: Kubectl
+    name: str
+
+    def __call__(self, *words: str, given: str | None = None) -> str:
+        """kubectl within the namespace."""
+        return self.kubectl("-n", self.name, *words, given=given)
+
+    def apply(self, *manifests: Manifest) -> None:
+        self.kubectl.apply(manifests, namespace=self.name)
+
+    def get(self, kind: str, name: str) -> Manifest:
+        found: Manifest = json.loads(self("get", kind, name, "-o", "json"))
+        return found
+
+    def list(self, kind: str) -> list[Manifest]:
+        items: list[Manifest] = json.loads(self("get", kind, "-o", "json"))["items"]
+        return items
+
+    def service(self, name: str) -> Manifest:
+        return self.get("inferenceservice", name)
+
+    def condition(self, name: str, kind: str) -> Manifest:
+        """The condition `kind` of the service `name`; empty if it has none yet."""
+        conditions = self.service(name).get("status", {}).get("conditions", [])
+        return next((condition for condition in conditions if condition["type"] == kind), {})
+
+    def wait_ready(self, name: str, seconds: float = 60) -> Manifest:
+        """The service `name` once this generation of it is Ready."""
+        return self.wait(lambda: self.service(name), _is_ready, f"{name} to be Ready", seconds)
+
+    def wait_reason(self, name: str, kind: str, reason: str, seconds: float = 60) -> Manifest:
+        """The condition `kind` of `name` once its reason is `reason`."""
+        return self.wait(
+            lambda: self.condition(name, kind), lambda c: c.get("reason") == reason, f"{name}: {kind}={reason}", seconds
+        )
+
+    def wait(self, look: Callable[[], Any], good: Callable[[Any], bool], what: str, seconds: float = 30) -> Any:
+        """What `look` returns once it is `good`; fails with what was seen last."""
+        seen = None
+        for _ in _ticks(seconds):
+            seen = look()
+            if good(seen):
+                return seen
+        raise AssertionError(f"waited {seconds} s for {what}; last seen: {json.dumps(seen, default=str)[:3000]}")
+
+
+def _ticks(seconds: float, pause: float = 0.2) -> Iterator[None]:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+        time.sleep(pause)
+
+
+def _is_ready(service: Manifest) -> bool:
+    status = service.get("status", {})
+    return status.get("observedGeneration") == service["metadata"]["generation"] and any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", [])
+    )
+
+
+def a_service(name: str, *, template: Manifest, **role: Any) -> Manifest:
+    """A service of one worker."""
+    return {
+        "apiVersion": "fusioninfer.io/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {"roles": [{"name": "inference", "componentType": "worker", "template": template, **role}]},
+    }
+
+
+def simulator(*args: str, **container: Any) -> Manifest:
+    """A template of the simulated engine, on the real node."""
+    return {
+        "spec": {
+            "containers": [
+                {
+                    "name": "engine",
+                    "image": SIMULATOR,
+                    "args": ["--model", "qwen", "--mode", "echo", "--force-dummy-tokenizer", *args],
+                    **container,
+                }
+            ]
+        }
+    }
+
+
+def nothing_runs(**container: Any) -> Manifest:
+    """A template whose pods are played on nodes that are none."""
+    return {"spec": {"containers": [{"name": "engine", "image": "vllm/vllm-openai:v0.32.0", **container}], **KWOK}}
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLog:
+    """What the API server was asked, by whom."""
+
+    path: Path
+
+    @contextmanager
+    def requests_of(self, user: str) -> Iterator[list[Manifest]]:
+        """The requests of `user` that were answered within the block; the list is filled at its end."""
+        entries: list[Manifest] = []
+        start = self.path.stat().st_size
+        yield entries
+        time.sleep(0.5)  # the log is written behind the answers
+        with self.path.open("rb") as log:
+            log.seek(start)
+            lines = [json.loads(line) for line in log.read().splitlines() if line.endswith(b"}")]
+        entries.extend(line for line in lines if line["user"]["username"] == user)
+
+
+def is_write(entry: Manifest) -> bool:
+    """A write that was carried out, the Lease and Events apart."""
+    verb = entry["verb"] not in ("get", "list", "watch")
+    kind = entry.get("objectRef", {}).get("resource")
+    return verb and kind not in ("leases", "events") and entry.get("responseStatus", {}).get("code", 0) < 300
+
+
+def is_read(entry: Manifest) -> bool:
+    """A read of an object or a list; open watches and the Lease apart."""
+    return entry["verb"] in ("get", "list") and entry.get("objectRef", {}).get("resource") != "leases"
