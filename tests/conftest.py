@@ -1,9 +1,65 @@
-"""Options and fixtures of the whole suite."""
+"""Options of the suite, and the local cluster that its cluster tests share."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
+
+from tools.operator_process import Kubectl
+
+PARTS = ("kwok", "sim", "--gpu-nodes", "4")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what is built over the golden files")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is fast comes first, and what takes the cluster down last."""
+    items.sort(key=lambda item: (_marked(item, "cluster_lifecycle"), _marked(item, "cluster")))
+
+
+def _marked(item: pytest.Item, name: str) -> bool:
+    return item.get_closest_marker(name) is not None
+
+
+def _status() -> dict[str, Any]:
+    told = subprocess.run(
+        [sys.executable, "-m", "testbed", "status", "--json"], capture_output=True, text=True, check=True
+    )
+    status: dict[str, Any] = json.loads(told.stdout)
+    return status
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[dict[str, Any]]:
+    """The local cluster's status; brought up for the session unless it was up, and then left as it was found."""
+    was_up = _status()["state"] == "up"
+    subprocess.run([sys.executable, "-m", "testbed", "up", *PARTS], check=True)
+    yield _status()
+    if not was_up:
+        subprocess.run([sys.executable, "-m", "testbed", "down"], check=True)
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(cluster: dict[str, Any]) -> Path:
+    """The administrator's kubeconfig of the local cluster."""
+    return Path(cluster["kubeconfig"])
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: dict[str, Any], kubeconfig: Path) -> Kubectl:
+    """kubectl as the administrator of the local cluster."""
+    return Kubectl(Path(cluster["kubectl"]), kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def audit_log(cluster: dict[str, Any]) -> Path:
+    """The API server's audit log."""
+    return Path(cluster["audit_log"])

@@ -57,7 +57,9 @@ def write_kubeconfig(kubectl: Kubectl, path: Path) -> None:
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "operator",
-        "contexts": [{"name": "operator", "context": {"cluster": cluster["name"], "user": "operator"}}],
+        "contexts": [
+            {"name": "operator", "context": {"cluster": cluster["name"], "user": "operator", "namespace": NAMESPACE}}
+        ],
         "clusters": [cluster],
         "users": [{"name": "operator", "user": {"token": token}}],
     }

@@ -1,0 +1,63 @@
+"""The commands and their help."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+
+from fusioninfer.api.crd import yaml_text
+from fusioninfer.api.service import InvalidSpec
+from fusioninfer.build import engines
+from fusioninfer.cli.render import rendered
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+REFUSED = 2
+"""Exit code: what was given cannot be used; what to change is on stderr."""
+
+
+@app.command()
+def crd() -> None:
+    """Print the CustomResourceDefinition of InferenceService, for `kubectl apply -f -`."""
+    print(yaml_text(), end="")
+
+
+@app.command()
+def render(
+    file: Annotated[str, typer.Option("--file", "-f", help="A file with InferenceServices; - is standard input.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="For services that name none.")] = "default",
+) -> None:
+    """Print what would be created for a service, without any cluster."""
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text()
+        print("".join(rendered(text, engines.installed(), namespace)), end="")
+    except InvalidSpec as refusal:
+        _refuse(f"{file}: {refusal.reason}: {refusal}")
+    except (OSError, yaml.YAMLError) as error:
+        _refuse(f"{file}: {error}")
+
+
+def _refuse(sentence: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(sentence, style="red", markup=False, highlight=False)
+    raise typer.Exit(REFUSED)
+
+
+@app.command()
+def status(
+    name: Annotated[str, typer.Argument(help="The service.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The kubeconfig's own if absent.")] = "",
+    kubeconfig: Annotated[str, typer.Option(envvar="KUBECONFIG", help="~/.kube/config if absent.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, and show every change.")] = False,
+    until_ready: Annotated[bool, typer.Option(help="Exit 0 when Ready; with --watch, wait for it.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait with --watch; 0: for ever.")] = 0.0,
+) -> None:
+    """Show what is so of a service: its roles, its conditions, and why it is not ready."""
+    from fusioninfer.cli.status import show  # the HTTP client is slow to import, and render needs none
+
+    raise typer.Exit(asyncio.run(show(name, namespace, kubeconfig, watch, until_ready, timeout)))
