@@ -490,6 +490,10 @@ ACCEPTED: tuple[Accepted, ...] = (
     ),
     Accepted("maxSurge with roleReplicas", service(role(roleReplicas=1, rolloutStrategy=rolling(maxSurge=1)))),
     Accepted("role named like a one-node role plus a number", service(prefiller("part"), decoder("part-1"))),
+    Accepted(
+        "role named like one of nodeCount 1 plus a number",
+        service(prefiller("part", multinode={"nodeCount": 1}), decoder("part-1")),
+    ),
     Accepted("role name begins with a digit", service(role("7b"))),
     Accepted("names as long as possible", service(role("r" * 25), name="s" * 25)),
     Accepted("router with no template", service(role(), router())),

@@ -138,3 +138,9 @@ def test_the_deepest_allowed_names_fit_together() -> None:
     role = make.a_role(name="r" * (types.MAX_CHILD_NAME - len("qwen-")))
 
     assert parse(make.raw_service(role)).roles[0].name == role["name"]
+
+
+@pytest.mark.parametrize("raw", [make.raw_service(make.a_role(name="a\n")), make.raw_service(name="qwen\n")])
+def test_a_line_end_is_no_part_of_a_name(raw: Manifest) -> None:
+    with pytest.raises(InvalidSpec, match="label"):
+        parse(raw)

@@ -35,7 +35,7 @@ def operator_kubeconfig(installed: Kubectl, tmp_path_factory: pytest.TempPathFac
 def operator(operator_kubeconfig: Path) -> Iterator[Path]:
     """A running operator for all namespaces; its log."""
     log = operator_kubeconfig.with_name("operator.log")
-    process = operator_process.start(operator_kubeconfig, log, "--health-port", "18080")
+    process = operator_process.start(operator_kubeconfig, log, "--port", "18080")
     yield log
     process.terminate()
     process.wait(20)

@@ -75,7 +75,7 @@ def service_schema() -> Schema:
     """The structural schema of InferenceService."""
     (_,), components = msgspec.json.schema_components([types.InferenceService], ref_template="{name}")
     schema = own(components[types.KIND], components)
-    # Named for SERVICE_RULES alone, which blame it: the API server knows what metadata is.
+    # The API server knows what metadata is; named for SERVICE_RULES, which blame the name and cost by its length.
     schema["properties"]["metadata"] = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 63}}}
     return {**schema, **types.SERVICE_RULES}
 

@@ -58,11 +58,13 @@ def _typed(spec: Any) -> types.InferenceServiceSpec:
 
 
 def _check_names(service_name: str, roles: tuple[types.Role, ...]) -> None:
-    if not re.match(types.DNS_1035_LABEL, service_name):
+    if not re.fullmatch(types.DNS_1035_LABEL, service_name):
         raise InvalidSpec("metadata.name", f"{service_name!r} must be a DNS-1035 label: it names a Service")
     seen: set[str] = set()
     for index, role in enumerate(roles):
         path = f"spec.roles[{index}].name"
+        if not re.fullmatch(types.DNS_LABEL, role.name):  # the schema's own `$` lets a final line end pass in Python
+            raise InvalidSpec(path, f"{role.name!r} must be a DNS label: a-z, 0-9, '-'")
         if role.name in seen:
             raise InvalidSpec(path, f"{role.name!r} is used twice; role names become object names")
         seen.add(role.name)

@@ -31,8 +31,8 @@ MAX_WORD_BYTES = 128 * 1024 - 1
 """One argument or variable: Linux starts no process with a longer one (MAX_ARG_STRLEN, binfmts.h)."""
 MAX_CONTAINERS = 16
 MAX_WORDS = {"command": 64, "args": 512, "env": 512}
-"""Items of one container. With MAX_CONTAINERS and MAX_ROLES: what lets the API server bound the cost of TEMPLATE_RULES;
-half as much again is beyond its budget."""
+"""Items of one container. With MAX_CONTAINERS and MAX_ROLES they bound what the API server estimates TEMPLATE_RULES to
+cost; 640 instead of 512 is beyond its budget."""
 MAX_ANNOTATIONS = 256
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
