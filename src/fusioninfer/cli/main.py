@@ -14,9 +14,22 @@ from rich.console import Console
 from fusioninfer.api.crd import yaml_text
 from fusioninfer.api.service import InvalidSpec
 from fusioninfer.build import engines
-from fusioninfer.cli.render import rendered
+from fusioninfer.cli.render import dumped, rendered
+from fusioninfer.daemon.rbac import install_manifests
+from fusioninfer.daemon.settings import Settings, as_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+def _operator(settings: Settings) -> None:
+    """Run the operator until it is told to stop; every option has an environment variable too."""
+    from fusioninfer.daemon.main import operator  # what serves clusters is slow to import, and others need none of it
+
+    raise typer.Exit(operator(settings))
+
+
+app.command(name="operator")(as_command(_operator))
+
 
 REFUSED = 2
 """Exit code: what was given cannot be used; what to change is on stderr."""
@@ -26,6 +39,16 @@ REFUSED = 2
 def crd() -> None:
     """Print the CustomResourceDefinition of InferenceService, for `kubectl apply -f -`."""
     print(yaml_text(), end="")
+
+
+@app.command()
+def rbac(
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Where the operator runs.")
+    ] = "fusioninfer-system",
+) -> None:
+    """Print the operator's ServiceAccount and the rights that it needs, for `kubectl apply -f -`."""
+    print("".join(f"---\n{dumped(manifest)}" for manifest in install_manifests(namespace)), end="")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from fusioninfer.reconcile.snapshot import SERVICES
 
 COLOURS = {"True": "green", "False": "red", "Unknown": "yellow"}
 GOOD_WHEN_FALSE = ("Degraded", "Stalled", "Progressing")
+"""Conditions of which True is no good news."""
 
 
 LOOK_SECONDS = 0.5
@@ -119,10 +120,6 @@ def _components(status: InferenceServiceStatus) -> Table:
 def _conditions(status: InferenceServiceStatus) -> Table:
     table = Table("CONDITION", "STATUS", "REASON", "MESSAGE", box=None, padding=(0, 2, 0, 0))
     for condition in status.conditions:
-        answer = condition.status
-        if condition.type in GOOD_WHEN_FALSE:
-            answer = {"True": "Unknown", "False": "True"}.get(answer, "Unknown")
-        table.add_row(
-            condition.type, Text(condition.status, COLOURS[answer]), condition.reason, Text(condition.message)
-        )
+        style = COLOURS[condition.status] if condition.type not in GOOD_WHEN_FALSE else "default"
+        table.add_row(condition.type, Text(condition.status, style), condition.reason, Text(condition.message))
     return table

@@ -88,11 +88,11 @@ async def reconcile(world: World, key: Key) -> Result:
     seen = _look(world, key, desired, plan, outcome)
     if seen is None:
         return Result()
-    reported = await _report(world, snapshot, status_of(seen))
+    status = status_of(seen)
+    reported = await _report(world, snapshot, status)
     _raise_for(outcome)
-    return _soonest(
-        reported.retry_after_seconds, _deadlines(seen), LOOK_AGAIN_SECONDS if _needs_others(outcome) else None
-    )
+    others = LOOK_AGAIN_SECONDS if _needs_others(outcome) else None
+    return _soonest(reported.retry_after_seconds, _deadlines(seen, status), others)
 
 
 async def _carry_out(world: World, key: Key, plan: Plan) -> Outcome:

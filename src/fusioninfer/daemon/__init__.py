@@ -1,0 +1,1 @@
+"""A process that stays up: wiring, queue, leader election, endpoints and settings."""

@@ -1,0 +1,134 @@
+"""The rights that the operator ships with, each with the reason for it. No more than the code uses, and no wildcard.
+
+Server-side apply asks for `patch`, and for `create` too if the object is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fusioninfer.api import types
+
+Manifest = dict[str, Any]
+
+API_GROUP = "rbac.authorization.k8s.io"
+NAME = "fusioninfer"
+"""Of every object here, the Lease and the ServiceAccount among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Verbs on the resources of one API group."""
+
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    reason: str
+
+
+RULES = (
+    Rule(types.GROUP, (types.PLURAL,), ("list", "watch"), "what users ask for"),
+    Rule(types.GROUP, (f"{types.PLURAL}/status",), ("patch",), "what is so"),
+    Rule(
+        types.GROUP, (f"{types.PLURAL}/finalizers",), ("update",),
+        "children block the deletion of their owner, which admission may restrict to those who could do it themselves",
+    ),
+    Rule(
+        "apps", ("statefulsets",), ("get", "list", "watch", "create", "patch", "delete"),
+        "roles; get: to learn who holds a name that is taken",
+    ),
+    Rule(
+        "", ("services",), ("get", "list", "watch", "create", "patch", "delete"),
+        "entries; get: to learn who holds a name that is taken",
+    ),
+    Rule("", ("pods",), ("list", "watch"), "how the copies of a role are"),
+    Rule(
+        "apiextensions.k8s.io", ("customresourcedefinitions",), ("list", "watch"),
+        "which optional APIs there are; read as metadata",
+    ),
+    Rule("", ("events",), ("create", "patch"), "what users are told"),
+)  # fmt: skip
+"""In every namespace."""
+
+LEASE_RULES = (Rule("coordination.k8s.io", ("leases",), ("get", "create", "patch"), "one leader at a time"),)
+"""On one Lease, in the operator's own namespace."""
+
+
+def service_account(namespace: str) -> Manifest:
+    """Who the operator is."""
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(namespace)}
+
+
+def cluster_role() -> Manifest:
+    """What it may do everywhere."""
+    return {
+        "apiVersion": f"{API_GROUP}/v1",
+        "kind": "ClusterRole",
+        "metadata": _metadata(),
+        "rules": [_written(rule) for rule in RULES],
+    }
+
+
+def cluster_role_binding(namespace: str) -> Manifest:
+    """Gives `cluster_role` to the ServiceAccount in `namespace`."""
+    return {
+        "apiVersion": f"{API_GROUP}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": _metadata(),
+        **_binds("ClusterRole", namespace),
+    }
+
+
+def role(namespace: str, lease_name: str = NAME) -> Manifest:
+    """What it may do in its own namespace."""
+    return {
+        "apiVersion": f"{API_GROUP}/v1",
+        "kind": "Role",
+        "metadata": _metadata(namespace),
+        "rules": [{**_written(rule), "resourceNames": [lease_name]} for rule in LEASE_RULES],
+    }
+
+
+def role_binding(namespace: str) -> Manifest:
+    """Gives `role` to the ServiceAccount in `namespace`."""
+    return {
+        "apiVersion": f"{API_GROUP}/v1",
+        "kind": "RoleBinding",
+        "metadata": _metadata(namespace),
+        **_binds("Role", namespace),
+    }
+
+
+def install_manifests(namespace: str, lease_name: str = NAME) -> tuple[Manifest, ...]:
+    """All that an operator in `namespace` needs to be allowed what it does, in the order in which to apply it."""
+    return (
+        service_account(namespace),
+        cluster_role(),
+        cluster_role_binding(namespace),
+        role(namespace, lease_name),
+        role_binding(namespace),
+    )
+
+
+def granted(rules: Iterable[Rule] = RULES + LEASE_RULES) -> frozenset[tuple[str, str, str]]:
+    """Every right as (API group, resource, verb), as an audit log names what was used."""
+    return frozenset(
+        (rule.group, resource, verb) for rule in rules for resource in rule.resources for verb in rule.verbs
+    )
+
+
+def _metadata(namespace: str = "") -> Manifest:
+    return {"name": NAME, **({"namespace": namespace} if namespace else {})}
+
+
+def _written(rule: Rule) -> Manifest:
+    return {"apiGroups": [rule.group], "resources": list(rule.resources), "verbs": list(rule.verbs)}
+
+
+def _binds(kind: str, namespace: str) -> Manifest:
+    return {
+        "roleRef": {"apiGroup": API_GROUP, "kind": kind, "name": NAME},
+        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}],
+    }
