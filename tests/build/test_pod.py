@@ -78,7 +78,7 @@ def test_only_the_engine_is_probed() -> None:
 def test_the_startup_probe_lasts_as_long_as_the_role_may_take() -> None:
     (built,) = pod_spec(make.a_template(), progressDeadlineSeconds=95)["containers"]
 
-    assert built["startupProbe"]["failureThreshold"] * built["startupProbe"]["periodSeconds"] == 100
+    assert built["startupProbe"]["failureThreshold"] * built["startupProbe"]["periodSeconds"] == 95
 
 
 def test_the_serving_port_is_named_so_that_it_may_change_without_a_gap() -> None:

@@ -15,7 +15,7 @@ from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Rol
 from fusioninfer.build.engines import Additions, Found
 
 PROBE_PERIOD_SECONDS = 5
-STARTUP_PERIOD_SECONDS = 10
+STARTUP_PERIOD_SECONDS = 5
 GRACE_SECONDS = 60
 """Time to finish streams after the pod has left the Service; Kubernetes' own default of 30 is short for an LLM."""
 DRAIN_SECONDS = 5
