@@ -91,7 +91,7 @@ def _remove_rules() -> None:
 def _remove_files() -> None:
     _remove_dead_sockets()
     _remove_links(Path("/var/log/containers"))
-    for result in Path("/var/lib/cni/results").glob(f"{places.NETWORK}-*"):
+    for result in addresses():
         result.unlink(missing_ok=True)
     for folder in (places.RUN, places.STATE):
         shutil.rmtree(folder, ignore_errors=True)
@@ -104,6 +104,11 @@ def _remove_files() -> None:
     ):
         _remove_if_empty(Path(parent))
     _remove_cgroups()
+
+
+def addresses() -> list[Path]:
+    """What CNI plug-ins remember of our pods: the files that name a network namespace of ours."""
+    return [path for path in Path("/var/lib/cni/results").glob("*") if str(places.RUN) in path.read_text()]
 
 
 def _remove_dead_sockets() -> None:
