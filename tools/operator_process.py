@@ -24,6 +24,10 @@ ACCOUNT = "fusioninfer"
 TOKEN_LIFETIME = "24h"
 
 
+class Complaint(Exception):
+    """What kubectl says when it cannot do what it is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kubectl:
     """kubectl for one cluster, as its administrator."""
@@ -32,19 +36,23 @@ class Kubectl:
     kubeconfig: Path
 
     def __call__(self, *words: str, given: str | None = None) -> str:
-        """What it prints; raises CalledProcessError with its complaint in `stderr`."""
+        """What it prints; raises Complaint with what it says against it."""
         command = [str(self.program), "--kubeconfig", str(self.kubeconfig), *words]
-        return subprocess.run(command, input=given, capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Complaint(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
 
-    def apply(self, manifests: Iterable[Mapping[str, Any]], *, namespace: str = "default") -> None:
-        """Apply `manifests` in their order."""
+    def apply(self, manifests: Iterable[Mapping[str, Any]], *words: str) -> None:
+        """Apply `manifests` in their order; `words` are further flags, such as -n and a namespace."""
         documents = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
-        self("apply", "--server-side", "--force-conflicts", "-n", namespace, "-f", "-", given=documents)
+        self("apply", "--server-side", "--force-conflicts", *words, "-f", "-", given=documents)
 
 
 def install(kubectl: Kubectl) -> None:
     """The CRD, served, and the rights of the operator."""
-    kubectl.apply([custom_resource_definition(), *install_manifests(NAMESPACE)])
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    kubectl.apply([namespace, custom_resource_definition(), *install_manifests(NAMESPACE)])
     kubectl("wait", "--for=condition=Established", "crd/inferenceservices.fusioninfer.io", "--timeout=30s")
 
 

@@ -34,7 +34,7 @@ class Namespace:
         return self.kubectl("-n", self.name, *words, given=given)
 
     def apply(self, *manifests: Manifest) -> None:
-        self.kubectl.apply(manifests, namespace=self.name)
+        self.kubectl.apply(manifests, "-n", self.name)
 
     def get(self, kind: str, name: str) -> Manifest:
         found: Manifest = json.loads(self("get", kind, name, "-o", "json"))
@@ -54,13 +54,15 @@ class Namespace:
 
     def wait_ready(self, name: str, seconds: float = 60) -> Manifest:
         """The service `name` once this generation of it is Ready."""
-        return self.wait(lambda: self.service(name), _is_ready, f"{name} to be Ready", seconds)
+        service: Manifest = self.wait(lambda: self.service(name), _is_ready, f"{name} to be Ready", seconds)
+        return service
 
     def wait_reason(self, name: str, kind: str, reason: str, seconds: float = 60) -> Manifest:
         """The condition `kind` of `name` once its reason is `reason`."""
-        return self.wait(
+        condition: Manifest = self.wait(
             lambda: self.condition(name, kind), lambda c: c.get("reason") == reason, f"{name}: {kind}={reason}", seconds
         )
+        return condition
 
     def wait(self, look: Callable[[], Any], good: Callable[[Any], bool], what: str, seconds: float = 30) -> Any:
         """What `look` returns once it is `good`; fails with what was seen last."""

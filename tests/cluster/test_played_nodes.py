@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import Any
 
 import pytest
 
 from tests.cluster.conftest import OPERATOR
 from tests.cluster.harness import AuditLog, Manifest, Namespace, a_service, is_write, nothing_runs
+from tools.operator_process import Complaint
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
@@ -211,7 +211,7 @@ def test_a_child_that_is_deleted_is_made_again(namespace: Namespace) -> None:
     def uid() -> Any:
         try:
             return namespace.get("service", "healed")["metadata"]["uid"]
-        except subprocess.CalledProcessError:
+        except Complaint:
             return None
 
     assert namespace.wait(uid, lambda found: found is not None, "the Service again", 5) != before

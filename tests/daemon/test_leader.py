@@ -407,7 +407,7 @@ def test_stopped_thread_has_released_the_lease() -> None:
     observed.thread.stop()
 
     assert server.holder == ""
-    assert not observed.thread.alive
+    assert observed.thread.ended
     assert not observed.lost.is_set()
     with pytest.raises(LeaseLost):
         observed.elector.check()
@@ -439,7 +439,7 @@ def test_thread_that_cannot_connect_is_told_as_lost() -> None:
 
     assert lost.wait(5.0)
     thread.stop()
-    assert not thread.alive
+    assert thread.ended
 
 
 def test_thread_can_be_stopped_while_it_follows() -> None:
@@ -449,6 +449,6 @@ def test_thread_can_be_stopped_while_it_follows() -> None:
     follower = Observed(server, "b")
     follower.thread.stop()
 
-    assert not follower.thread.alive
+    assert follower.thread.ended
     assert server.holder == "a"
     leader.thread.stop()

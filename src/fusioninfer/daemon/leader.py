@@ -214,33 +214,40 @@ class LeaderThread:
         self._connect = connect
         self._on_leading = on_leading
         self._on_lost = on_lost
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="leader", daemon=True)
 
     def start(self) -> None:
         """Begin to stand for election."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     @property
-    def alive(self) -> bool:
-        """The thread is there; it need not lead."""
-        return self._thread.is_alive()
+    def ended(self) -> bool:
+        """The thread was started and is no more."""
+        return self._thread.ident is not None and not self._thread.is_alive()
 
     def stop(self, within_seconds: float = 5.0) -> None:
         """Release the Lease and end the thread; blocks until then, or for so long."""
+        if self._loop is None:
+            return
         with suppress(RuntimeError):  # the loop is closed: the thread has ended
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(within_seconds)
 
     def _run(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            with asyncio.Runner(loop_factory=self._own_loop) as runner:
                 runner.run(self._campaign())
         except Exception:
             log.exception("the leader thread failed")
         if not self._stopping.is_set():
             self._on_lost()
+
+    def _own_loop(self) -> asyncio.AbstractEventLoop:
+        assert self._loop is not None
+        return self._loop
 
     async def _campaign(self) -> None:
         async with self._connect() as kube:

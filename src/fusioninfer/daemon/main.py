@@ -1,54 +1,33 @@
-"""The wiring of the operator: what is made, what hears of what, and how it ends. Nothing is decided here."""
+"""The wiring of the operator: what is made, in which order it starts, and in which it ends. Nothing is decided here."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-import msgspec
 import structlog
+from aiohttp import web
 
-from fusioninfer.api import names
-from fusioninfer.build import engines
 from fusioninfer.daemon import health, logs
+from fusioninfer.daemon.ending import FAILED, TOLD, Ending
 from fusioninfer.daemon.leader import Elector, LeaderThread, LeaseLost, an_identity
 from fusioninfer.daemon.metrics import CacheState, Metrics, State, by_ready
 from fusioninfer.daemon.queue import Queue, work
 from fusioninfer.daemon.settings import Settings
-from fusioninfer.kube.cache import Cache
+from fusioninfer.daemon.watched import Watched, watched
 from fusioninfer.kube.client import Client
 from fusioninfer.kube.connection import Connection, Misconfigured, default_connection, from_kubeconfig
 from fusioninfer.kube.errors import KubeError
-from fusioninfer.kube.requests import Kube
-from fusioninfer.reconcile.loop import Incomplete, World, reconcile
-from fusioninfer.reconcile.observe import Caches, key_of
-from fusioninfer.reconcile.snapshot import (
-    ENTRIES,
-    PODS,
-    SERVICES,
-    STATEFUL_SETS,
-    Entry,
-    Key,
-    Pod,
-    Service,
-    Workload,
-)
+from fusioninfer.reconcile.loop import Incomplete
+from fusioninfer.reconcile.snapshot import Key
 
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 5.0
-"""How long what is being worked on may go on after we were told to stop."""
-FAILED = 1
-"""The exit code of an operator that could not start, or lost the Lease, or broke."""
+"""How long the turns under way may go on after we were told to stop."""
 EXPECTED = (KubeError, Incomplete, LeaseLost)
-"""Errors of a turn that are no bug of ours: they are logged without a traceback."""
+"""Errors of a turn that are no fault of this program, and are logged without a traceback."""
 
 
 def operator(settings: Settings) -> int:
@@ -62,78 +41,124 @@ def operator(settings: Settings) -> int:
         return FAILED
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What is watched, and what is done about it."""
-
-    caches: Mapping[str, Cache[Any]]
-    """By kind."""
-    reconcile: Callable[[Key], Awaitable[float | None]]
-    """One turn of a service: seconds until the next though nothing may happen, or None."""
-    statuses: Callable[[], Iterable[msgspec.Raw]]
-    """The statuses of all services."""
-
-
-def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
-    """Everything that a turn needs, with the queue told of what changes in `namespace` (empty: in all)."""
-
-    def of_service(old: Service | None, new: Service | None) -> None:
-        for live in (old, new):
-            if live is not None:
-                queue.add(Key(live.metadata.namespace, live.metadata.name))
-
-    def of_labelled(old: Workload | Entry | Pod | None, new: Workload | Entry | Pod | None) -> None:
-        for live in (old, new):
-            if live is not None and (key := key_of(live)) is not None:
-                queue.add(key)
-
-    ours = partial(
-        Cache, kube, namespace=namespace, labels=names.SERVICE_LABEL, index_by=key_of, on_change=of_labelled
-    )
-    caches = Caches(
-        services=Cache(kube, SERVICES, Service, namespace=namespace, on_change=of_service),
-        workloads=ours(STATEFUL_SETS, Workload),
-        entries=ours(ENTRIES, Entry),
-        pods=ours(PODS, Pod),
-    )
-    world = World(kube, caches, engines.installed(), time.monotonic)
-
-    async def turn(key: Key) -> float | None:
-        return (await reconcile(world, key)).retry_after_seconds
-
-    return Watched(
-        caches={
-            SERVICES.kind: caches.services,
-            STATEFUL_SETS.kind: caches.workloads,
-            ENTRIES.kind: caches.entries,
-            PODS.kind: caches.pods,
-        },
-        reconcile=turn,
-        statuses=lambda: (service.status for service in caches.services),
-    )
-
-
 async def run(settings: Settings, connection: Connection) -> int:
-    """Serve until a signal, the loss of the Lease or a fault of our own; the exit code. Raises OSError at the start."""
-    queue: Queue[Key] = Queue()
-    end = Ending(asyncio.get_running_loop())
+    """Serve until there is a reason to end; the exit code. Raises OSError if the port is taken."""
+    ending = Ending()
+    elected = asyncio.Event()
     elector = _elector(settings, connection) if settings.leader_election else None
     metrics = Metrics()
-    async with Client(
-        connection, may_write=elector.check if elector else None, on_answer=metrics.answered
-    ) as kube:
-        seen = watched(kube, queue, settings.namespace)
-        metrics.read(lambda: _state(queue, elector, seen))
-        turn = asyncio.Event()
-        leader = (
-            LeaderThread(
-                elector,
-                lambda: Client(connection, on_answer=metrics.answered),
-                on_leading=end.from_thread(turn.set),
-                on_lost=end.from_thread(partial(end.now, FAILED)),
-            )
-            if elector
-            else None
+    async with Client(connection, may_write=elector.check if elector else None, on_answer=metrics.answered) as kube:
+        queue: Queue[Key] = Queue()
+        leader = _leader(elector, connection, metrics, elected, ending) if elector else None
+        parts = Parts(queue, watched(kube, queue, settings.namespace), elector, leader)
+        async with health.serving(_endpoints(settings, parts, metrics), settings.bind_address, settings.port) as port:
+            log.info("serving", address=settings.bind_address, port=port)
+            with ending.on_signals():
+                return await _live(parts, elected, ending, settings.workers, metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the process is made of, as far as it is asked how it is."""
+
+    queue: Queue[Key]
+    seen: Watched
+    elector: Elector | None
+    leader: LeaderThread | None
+
+    @property
+    def leading(self) -> bool:
+        return self.elector is None or self.elector.leading
+
+    def wrong(self) -> Iterator[str]:
+        """What only a restart helps."""
+        if self.leader is not None and self.leader.ended:
+            yield "the leader thread has ended"
+
+    def unready(self) -> Iterator[str]:
+        """What is still awaited after the start."""
+        for kind, cache in self.seen.caches.items():
+            if not cache.synced.is_set():
+                yield f"{kind} not listed yet{f': {cache.failure}' if cache.failure else ''}"
+
+    def state(self) -> State:
+        """What a scrape shows. A follower keeps what is due for the day on which it leads: nothing waits there."""
+        leading = self.leading
+        return State(
+            queue_depth=self.queue.depth() if leading else 0,
+            queue_oldest_seconds=self.queue.oldest_seconds() if leading else 0.0,
+            working=self.queue.working,
+            leading=leading,
+            lease_transitions=self.elector.transitions if self.elector else 0,
+            caches={
+                kind: CacheState(len(cache), cache.relists, cache.reconnects)
+                for kind, cache in self.seen.caches.items()
+            },
+            services=by_ready(self.seen.statuses()),
         )
-        ...
-    return 0
+
+
+def _elector(settings: Settings, connection: Connection) -> Elector:
+    return Elector(settings.lease_namespace or connection.namespace, settings.lease_name, an_identity())
+
+
+def _leader(
+    elector: Elector, connection: Connection, metrics: Metrics, elected: asyncio.Event, ending: Ending
+) -> LeaderThread:  # fmt: skip
+    loop = asyncio.get_running_loop()
+
+    def on_leading() -> None:
+        loop.call_soon_threadsafe(elected.set)
+
+    def on_lost() -> None:
+        loop.call_soon_threadsafe(ending.because, "the lease was lost", FAILED)
+
+    return LeaderThread(
+        elector, lambda: Client(connection, on_answer=metrics.answered), on_leading=on_leading, on_lost=on_lost
+    )
+
+
+def _endpoints(settings: Settings, parts: Parts, metrics: Metrics) -> web.Application:
+    return health.application(
+        wrong=parts.wrong,
+        unready=parts.unready,
+        metrics=lambda: metrics.text(parts.state()),
+        access=health.Access(settings.bind_address, settings.metrics_token_file),
+    )
+
+
+async def _live(parts: Parts, elected: asyncio.Event, ending: Ending, workers: int, metrics: Metrics) -> int:
+    """Follow and work until the end; then finish the turns under way, stop, and release the Lease, in this order."""
+    following = [asyncio.create_task(cache.run()) for cache in parts.seen.caches.values()]
+    working = asyncio.create_task(_work(parts, elected, workers, metrics))
+    ending.if_any_fails((*following, working))
+    try:
+        code = await ending.code()
+        parts.queue.close()
+        if code == TOLD and parts.queue.working:
+            await asyncio.wait((working,), timeout=DRAIN_SECONDS)
+        return code
+    finally:
+        for task in (*following, working):
+            task.cancel()
+        await asyncio.gather(*following, working, return_exceptions=True)
+        if parts.leader is not None:
+            await asyncio.to_thread(parts.leader.stop)
+
+
+async def _work(parts: Parts, elected: asyncio.Event, workers: int, metrics: Metrics) -> None:
+    """Fill the caches, then stand for election, then work: who leads without knowing keeps another from leading."""
+    for cache in parts.seen.caches.values():
+        await cache.synced.wait()
+    log.info("synced", objects={kind: len(cache) for kind, cache in parts.seen.caches.items()})
+    if parts.leader is not None:
+        parts.leader.start()
+        await elected.wait()
+
+    def told(key: Key, seconds: float, error: Exception | None) -> None:
+        metrics.reconciled(seconds, error)
+        if error is not None:
+            expected = isinstance(error, EXPECTED)
+            log.warning("turn failed", service=str(key), error=repr(error), exc_info=None if expected else error)
+
+    await work(parts.queue, parts.seen.reconcile, workers=workers, told=told)

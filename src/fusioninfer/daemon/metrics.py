@@ -1,16 +1,23 @@
 """What Prometheus is told. Labels take few values by construction: none holds a name, a namespace or a message.
 
-What happens is counted as it happens; what is so is read at the scrape, as a `State`.
+What happens is counted as it happens; what is so is a `State`, taken at the scrape.
 """
 
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -50,7 +57,9 @@ class State:
 class Metrics:
     """Counts what happens, in a registry of its own; threads may share it."""
 
-    def __init__(self, read: Callable[[], State]) -> None:
+    def __init__(self) -> None:
+        # A second series beside every one of ours, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # typed in none of its releases
         self._registry = CollectorRegistry()
         self._reconciles = Counter(
             "fusioninfer_reconciles",
@@ -74,7 +83,6 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
-        self._registry.register(_Reading(read))
         ProcessCollector(registry=self._registry)
 
     def reconciled(self, seconds: float, error: Exception | None) -> None:
@@ -89,9 +97,11 @@ class Metrics:
         if verb != "watch":  # which is answered at once, and then goes on for minutes
             self._request_seconds.labels(verb).observe(seconds)
 
-    def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def text(self, state: State) -> bytes:
+        """What happened and what is so, in Prometheus' text format."""
+        present = CollectorRegistry()
+        present.register(_Present(state))
+        return generate_latest(self._registry) + generate_latest(present)
 
 
 def verb_of(request: Request) -> str:
@@ -140,18 +150,14 @@ def _ready_state(status: bytes | msgspec.Raw) -> str:
 _STATUS = msgspec.json.Decoder(_Status)
 
 
-class _Reading(Collector):
-    """What `read` returns, as metrics."""
+class _Present(Collector):
+    """A state as metrics."""
 
-    def __init__(self, read: Callable[[], State]) -> None:
-        self._read = read
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing, since registering must not read: there is nothing to read yet."""
-        return ()
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        state = self._read()
+        state = self._state
         yield _gauge("queue_depth", "Services that are due and wait for a worker.", state.queue_depth)
         yield _gauge("queue_oldest_seconds", "How long the first of them has been waiting.", state.queue_oldest_seconds)
         yield _gauge("working", "Services that are being worked on.", state.working)

@@ -44,10 +44,6 @@ RULES = (
         "entries; get: to learn who holds a name that is taken",
     ),
     Rule("", ("pods",), ("list", "watch"), "how the copies of a role are"),
-    Rule(
-        "apiextensions.k8s.io", ("customresourcedefinitions",), ("list", "watch"),
-        "which optional APIs there are; read as metadata",
-    ),
     Rule("", ("events",), ("create", "patch"), "what users are told"),
 )  # fmt: skip
 """In every namespace."""

@@ -181,8 +181,11 @@ class Cache(Generic[T]):
         self.failure: errors.KubeError | None = None
         """Why nothing is heard at present; None while something is."""
         self.relists = 0
+        """Lists that came to their end, the first one included."""
         self.reconnects = 0
+        """Watches that ended, however."""
         self.garbage = 0
+        """Pages and frames that could not be read."""
         self._kube = kube
         self._collection = Collection(resource, namespace, labels, accept)
         self._decode = msgspec.json.Decoder(kind).decode
@@ -234,9 +237,8 @@ class Cache(Generic[T]):
         """List if need be, then watch until the API server ends the watch."""
         if not self._version:
             await self._list()
-        if not await self._watch():
-            self._failures += 1  # a server that ends every watch at once is not asked at full speed
-            await self._pause(self._backoff())
+        if not await self._watch():  # every real watch ends with a bookmark; such a one is not resumed at full speed
+            raise errors.Unreachable("the watch ended without a word")
 
     async def _list(self) -> None:
         limit = max(SMALLEST_PAGE, PAGE >> self._failures)  # the last one may have been too large, or too slow
@@ -270,7 +272,6 @@ class Cache(Generic[T]):
         """Take in what happens until the API server ends the watch; False if it never said anything."""
         seconds = int(WATCH_SECONDS * (1 + self._random()))
         heard = False
-        self.reconnects += 1
         lines = self._kube.stream(self._collection.watch(self._version, seconds))
         try:
             async for line in lines:
@@ -278,6 +279,7 @@ class Cache(Generic[T]):
                 self._is_answered()
                 heard = True
         finally:
+            self.reconnects += 1
             if isinstance(lines, AsyncGenerator):  # else its connection stays open until it is collected
                 await lines.aclose()
         return heard

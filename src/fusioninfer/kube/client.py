@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Self
 from urllib.parse import quote, urlencode
 
@@ -92,7 +92,7 @@ class Client:
         self._on_answer(request, response.status, time.perf_counter() - started)
         return body
 
-    async def stream(self, request: Request) -> AsyncIterator[bytes]:
+    async def stream(self, request: Request) -> AsyncGenerator[bytes, None]:
         """The lines of a watch, without line ends, until the server ends it; raises as `send`.
 
         A line that the end of the connection cuts short is not given: Unreachable is raised instead.

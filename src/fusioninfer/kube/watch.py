@@ -121,7 +121,7 @@ def _decoded(decode: Callable[[bytes | msgspec.Raw], Decoded], data: bytes | msg
         except RecursionError:  # somebody's object is nested thousands deep, and must not hide all others of its page
             return decode(shallow(bytes(data)))
     except msgspec.DecodeError as error:
-        raise Garbled(f"{error}: {bytes(data[:100])!r}") from error
+        raise Garbled(f"{error}: {bytes(data)[:100]!r}") from error
 
 
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')

@@ -1,0 +1,71 @@
+"""What is watched, and what is done about it: the one place that joins caches, queue and reconcile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from fusioninfer.api import names
+from fusioninfer.build import engines
+from fusioninfer.daemon.queue import Queue
+from fusioninfer.kube.cache import Cache
+from fusioninfer.kube.requests import Kube
+from fusioninfer.reconcile.loop import World, reconcile
+from fusioninfer.reconcile.observe import Caches, key_of
+from fusioninfer.reconcile.snapshot import ENTRIES, PODS, SERVICES, STATEFUL_SETS, Entry, Key, Pod, Service, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is watched, and what is done about it."""
+
+    caches: Mapping[str, Cache[Any]]
+    """By kind."""
+    reconcile: Callable[[Key], Awaitable[float | None]]
+    """One turn of a service: seconds until the next though nothing may happen, or None."""
+    statuses: Callable[[], Iterable[msgspec.Raw]]
+    """The statuses of all services."""
+
+
+def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
+    """All that a turn needs, with `queue` told of what changes in `namespace` (empty: in all of them)."""
+
+    def on_service(*seen: Service | None) -> None:
+        for live in seen:
+            if live is not None:
+                queue.add(Key(live.metadata.namespace, live.metadata.name))
+
+    def on_labelled(*seen: Workload | Entry | Pod | None) -> None:
+        for live in seen:
+            key = None if live is None else key_of(live)
+            if key is not None:
+                queue.add(key)
+
+    label = names.SERVICE_LABEL
+    caches = Caches(
+        services=Cache(kube, SERVICES, Service, namespace=namespace, on_change=on_service),
+        workloads=Cache(
+            kube, STATEFUL_SETS, Workload, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled
+        ),
+        entries=Cache(kube, ENTRIES, Entry, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
+        pods=Cache(kube, PODS, Pod, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
+    )
+    world = World(kube, caches, engines.installed(), time.monotonic)
+
+    async def turn(key: Key) -> float | None:
+        return (await reconcile(world, key)).retry_after_seconds
+
+    return Watched(
+        caches={
+            SERVICES.kind: caches.services,
+            STATEFUL_SETS.kind: caches.workloads,
+            ENTRIES.kind: caches.entries,
+            PODS.kind: caches.pods,
+        },
+        reconcile=turn,
+        statuses=lambda: (service.status for service in caches.services),
+    )
