@@ -7,6 +7,7 @@ and the operator gets a kubeconfig that holds nothing but a token of its own Ser
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 import yaml
 
 from fusioninfer.api.crd import custom_resource_definition
+from fusioninfer.api.types import GROUP, PLURAL
 from fusioninfer.daemon.rbac import install_manifests
 
 NAMESPACE = "fusioninfer-system"
@@ -53,7 +55,9 @@ def install(kubectl: Kubectl) -> None:
     """The CRD, served, and the rights of the operator."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     kubectl.apply([namespace, custom_resource_definition(), *install_manifests(NAMESPACE)])
-    kubectl("wait", "--for=condition=Established", "crd/inferenceservices.fusioninfer.io", "--timeout=30s")
+    # Not --for=condition=…: kubectl 1.36 gives up on a CRD that has no condition at all yet.
+    established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+    kubectl("wait", established, f"crd/{PLURAL}.{GROUP}", "--timeout=30s")
 
 
 def write_kubeconfig(kubectl: Kubectl, path: Path) -> None:
@@ -75,11 +79,18 @@ def write_kubeconfig(kubectl: Kubectl, path: Path) -> None:
     path.chmod(0o600)
 
 
-def start(kubeconfig: Path, log: Path, *flags: str, detached: bool = False) -> subprocess.Popen[bytes]:
+def start(
+    kubeconfig: Path, log: Path, *flags: str, environment: Mapping[str, str] | None = None, detached: bool = False
+) -> subprocess.Popen[bytes]:
     """The operator, running; what it says goes to `log`. `detached`: it outlives this process and its terminal."""
     program = Path(sys.executable).with_name("fusioninfer")
     command = [str(program), "operator", "--kubeconfig", str(kubeconfig), *flags]
     with log.open("ab") as output:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=detached
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=detached,
+            env={**os.environ, **(environment or {})},
         )

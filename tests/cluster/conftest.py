@@ -31,14 +31,14 @@ def operator_kubeconfig(installed: Kubectl, tmp_path_factory: pytest.TempPathFac
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operator(operator_kubeconfig: Path) -> Iterator[Path]:
-    """A running operator for all namespaces; its log."""
+    """A running operator for all namespaces, for the tests of one file; its log."""
     log = operator_kubeconfig.with_name("operator.log")
-    process = operator_process.start(operator_kubeconfig, log, "--port", "18080")
+    process = operator_process.start(operator_kubeconfig, log, "--port", "0")
     yield log
     process.terminate()
-    process.wait(20)
+    assert process.wait(20) == 0, log.read_text()[-2000:]
 
 
 @pytest.fixture

@@ -247,9 +247,10 @@ def test_a_refused_spec_says_so_and_leaves_what_runs(namespace: Namespace) -> No
 
 
 def test_a_template_that_the_api_server_refuses_is_told_in_its_words(namespace: Namespace) -> None:
-    template = nothing_runs(ports=[{"containerPort": 8000, "name": "not a port name"}])
+    template = nothing_runs()
+    template["spec"]["restartPolicy"] = "Never"
     namespace.apply(a_service("wrong", template=template, replicas=1))
 
     accepted = namespace.wait_reason("wrong", "Accepted", "Refused")
     assert "StatefulSet wrong-inference" in accepted["message"]
-    assert "ports[0].name" in accepted["message"]
+    assert "spec.template.spec.restartPolicy" in accepted["message"]

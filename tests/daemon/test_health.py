@@ -80,13 +80,12 @@ async def test_metrics_ask_for_the_token_in_the_file(tmp_path: Path, authorizati
 
 
 @pytest.mark.parametrize("content", [None, "", "\n"])
-async def test_metrics_are_closed_when_there_is_no_token_to_compare_with(tmp_path: Path, content: str | None) -> None:
+def test_metrics_are_closed_when_there_is_no_token_to_compare_with(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "token"
     if content is not None:
         file.write_text(content)
 
-    answer = await ask("/metrics", access=Access("0.0.0.0", str(file)), authorization="Bearer ")
-    assert answer[0] in {401, 403}
+    assert Access("0.0.0.0", str(file)).refusal("Bearer ") is not None
 
 
 async def test_taken_port_is_an_error() -> None:

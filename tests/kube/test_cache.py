@@ -223,15 +223,18 @@ async def test_after_five_failures_without_a_word_nothing_is_built_upon() -> Non
 async def test_what_a_restored_etcd_has_is_believed_though_its_versions_are_smaller() -> None:
     heard = Heard()
     script = (
-        Script(page(900, raw("a", 800, size=9), raw("b", 801)), page(100, raw("a", 90, size=1)))
-        .then_watch(an_error(410))
-        .then_watch(modified("a", 101, size=2))
+        Script(
+            page(900, raw("a", 800, size=9), raw("b", 801), raw("c", 80), raw("same", 50)),
+            page(100, raw("a", 90, size=1), raw("c", 80, size=8), raw("same", 50)),
+        )
+        .then_watch(deleted("c", 901), an_error(410))
+        .then_watch(modified("a", 101, size=2), modified("c", 102, size=3))
     )
     cache = a_cache(script, on_change=heard)
 
     await play(script, cache)
 
-    assert heard.changes[2:] == [("a", 9, 1), ("b", 0, None), ("a", 1, 2)]
+    assert heard.changes[5:] == [("a", 9, 1), ("c", None, 8), ("b", 0, None), ("a", 1, 2), ("c", 8, 3)]
 
 
 async def test_pages_get_smaller_while_lists_fail() -> None:
@@ -496,8 +499,8 @@ async def test_an_odd_event_is_not_asked_for_again() -> None:
 
 async def test_one_that_is_nested_too_deep_hides_no_other() -> None:
     """Where a schema keeps unknown fields, the API server takes 10,000 levels; decoders give up at about 1,000."""
-    pit = b'{"a":' * 9000 + b"1" + b"}" * 9000
-    hole = msgspec.json.encode(raw("deep", 2, size=2))[:-1] + b',"spec":' + pit + b"}"
+    pit = b'{"\\"]}":[' * 4500 + b'"[\\\\"' + b"]}" * 4500
+    hole = msgspec.json.encode(raw("deep", 2))[:-1] + b',"spec":' + pit + b',"size":2}'
     text = page(5, raw("a", 1), msgspec.Raw(hole), raw("c", 3))
     script = Script(text).then_watch(b'{"type":"MODIFIED","object":' + hole.replace(b'"2"', b'"6"') + b"}")
     cache = a_cache(script)
@@ -715,6 +718,15 @@ async def test_nothing_that_is_kept_holds_on_to_its_frame() -> None:
 
     assert len(cache) == 1
     assert sys.getrefcount(text) == before
+
+
+def test_keys_without_objects_are_not_remembered_for_ever() -> None:
+    store: Store[Thing] = Store(by_size, lambda old, new: None)
+    for version in range(1, 100):
+        store.put(a_thing("a", version, size=version))
+    store.delete(a_thing("a", 100).metadata)
+
+    assert store._index == {}
 
 
 def test_the_dead_are_not_remembered_for_ever() -> None:

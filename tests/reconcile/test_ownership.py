@@ -23,6 +23,8 @@ PORT = 'k:{"containerPort":8000,"protocol":"TCP"}'
         pytest.param([{"containerPort": 8000}], {PORT: {"f:containerPort": {}}}, [], id="key filled in by the server"),
         pytest.param([{"containerPort": 8001}], {PORT: {"f:containerPort": {}}}, [("0",)], id="another key"),
         pytest.param(["a", "b"], {'v:"a"': {}}, [("1",)], id="set"),
+        pytest.param({"a": 1, "env": [], "labels": {}}, {"f:a": {}}, [], id="empty"),
+        pytest.param({"a": 1, "off": False, "zero": 0}, {"f:a": {}}, [("off",), ("zero",)], id="false is not empty"),
     ],
 )
 def test_what_is_not_held_is_named(value: Any, fields: dict[str, Any], missing: list[tuple[str, ...]]) -> None:
@@ -43,7 +45,7 @@ def test_the_held_part_is_what_was_applied() -> None:
         ],
         "nodeSelector": {"gpu": "a100"},
     }
-    fields = {
+    fields: dict[str, Any] = {
         "f:containers": {
             'k:{"name":"engine"}': {
                 ".": {}, "f:name": {}, "f:image": {},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusioninfer.api import names
 from fusioninfer.api.service import Manifest
-from fusioninfer.reconcile.plan import Plan, plan_changes
+from fusioninfer.reconcile.plan import Plan, plan_changes, signed
 from tests import make
 
 
@@ -131,6 +131,6 @@ def test_the_hash_of_an_object_does_not_depend_on_its_owners_uid() -> None:
     again["metadata"]["ownerReferences"][0]["uid"] = "another"
 
     assert (
-        make.signed(service)["metadata"]["annotations"][names.APPLIED]
-        == (make.signed(again)["metadata"]["annotations"][names.APPLIED])
+        signed(service)["metadata"]["annotations"][names.APPLIED]
+        == (signed(again)["metadata"]["annotations"][names.APPLIED])
     )

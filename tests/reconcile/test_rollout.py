@@ -84,7 +84,7 @@ def test_a_field_that_somebody_else_took_ends_the_keeping() -> None:
     engine = 'k:{"name":"engine"}'
     held = live["metadata"]["managedFields"][0]["fieldsV1"]
     del held["f:spec"]["f:template"]["f:spec"]["f:containers"][engine]["f:image"]
-    theirs = {"f:spec": {"f:template": {"f:spec": {"f:containers": {engine: {"f:image": {}}}}}}}
+    theirs: dict[str, Any] = {"f:spec": {"f:template": {"f:spec": {"f:containers": {engine: {"f:image": {}}}}}}}
     live["metadata"]["managedFields"].append({"manager": "kubectl-set", "operation": "Update", "fieldsV1": theirs})
 
     assert not pending(desired, live)

@@ -12,6 +12,7 @@ from fusioninfer.api import names
 from fusioninfer.api.parse import parse
 from fusioninfer.api.service import InvalidSpec, Manifest
 from fusioninfer.api.types import Condition, InferenceServiceStatus
+from fusioninfer.build.desired import desired_objects
 from fusioninfer.kube import errors
 from fusioninfer.reconcile.apply import Failure, Outcome
 from fusioninfer.reconcile.facts import facts_of
@@ -35,7 +36,7 @@ def status(
     """The status of a service whose children stand as applied and whose pods are `pods`."""
     raw = make.raw_service(role or make.a_role(), **spec)
     service = parse(raw)
-    desired = make.desired_objects(service, make.ENGINES)
+    desired = desired_objects(service, make.ENGINES)
     entry, workload = desired.manifests
     children = (make.applied(entry), {**make.applied(workload), **(live or {})})
     snapshot = make.a_snapshot(raw, children=children, pods=pods)

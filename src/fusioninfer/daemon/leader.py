@@ -8,7 +8,8 @@ holder from before *it* sent its last renewal, each on a clock that nobody sets.
     candidate                └─ sees ──────────────────── 15 s: takes the Lease
 
 So the holder stops before anybody else may start, unless its clock runs a third slower than another's. What remains
-is a write that was let through and then held up for the 5 s between; children are guarded by uid for that.
+is a write that was let through and then held up on its way for longer than the 5 s between: it hits no other object,
+for writes are guarded by uid, and what it wrote is mended by the next leader's turn, which its own event brings about.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 5.0
 """How long the turns under way may go on after we were told to stop."""
-EXPECTED = (KubeError, Incomplete, LeaseLost)
+EXPECTED = (KubeError, Incomplete)
 """Errors of a turn that are no fault of this program, and are logged without a traceback."""
 
 
@@ -157,8 +157,8 @@ async def _work(parts: Parts, elected: asyncio.Event, workers: int, metrics: Met
 
     def told(key: Key, seconds: float, error: Exception | None) -> None:
         metrics.reconciled(seconds, error)
-        if error is not None:
-            expected = isinstance(error, EXPECTED)
-            log.warning("turn failed", service=str(key), error=repr(error), exc_info=None if expected else error)
+        if error is not None and not isinstance(error, LeaseLost):  # of which the elector speaks, once for all turns
+            traceback = None if isinstance(error, EXPECTED) else error
+            log.warning("turn failed", service=str(key), error=repr(error), exc_info=traceback)
 
     await work(parts.queue, parts.seen.reconcile, workers=workers, told=told)

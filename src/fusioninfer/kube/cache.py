@@ -107,10 +107,13 @@ class Store(Generic[T]):
             self._change(old, new)
 
     def delete(self, gone: ObjectMeta) -> None:
-        """Forget what was deleted, or left the selection, at the version that `gone` has."""
+        """Forget what was deleted, or left the selection, at the version that `gone` has.
+
+        One of the same name that is younger than that is another, or came back: it stays.
+        """
         self._bury(gone.uid, version_of(gone))
         old = self._objects.get(place_of(gone))
-        if old is not None and old.metadata.uid == gone.uid and version_of(old.metadata) <= version_of(gone):
+        if old is not None and version_of(old.metadata) <= version_of(gone):
             self._change(old, None)
 
     def keep_only(self, places: set[Place], version: int) -> None:

@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 from aiohttp.connector import Connection as Socket
-from aiohttp.http import HttpProcessingError
 from aiohttp.tracing import Trace
 from yarl import URL
 
@@ -25,7 +24,7 @@ USER_AGENT = f"fusioninfer/{__version__}"
 KEEP_ALIVE_SECONDS = 60.0
 """Less than the API server's own 90 s (apiserver pkg/server/secure_serving.go), so that it never closes first."""
 
-_FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError)
+_FAILURES = (aiohttp.ClientError, OSError)
 """All that can keep an answer from arriving; a time-out is an OSError."""
 
 MayWrite = Callable[[], None]

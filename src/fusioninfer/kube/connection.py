@@ -180,8 +180,9 @@ def from_kubeconfig(path: str | Path, context: str = "") -> Connection:
     """The connection of `context` in a kubeconfig file, or of its current context; raises Misconfigured."""
     try:
         return _connection(KubeConfig.from_file(path).get(context or None))
-    except (ConfigError, KeyError, TypeError, OSError, ValueError, yaml.YAMLError, msgspec.ValidationError) as error:
-        raise Misconfigured(f"kubeconfig {path}: {error!r}") from error
+    # lightkube trusts the shape of the file: one of another shape ends in whatever Python makes of it.
+    except (ConfigError, LookupError, TypeError, AttributeError, OSError, ValueError, yaml.YAMLError) as error:
+        raise Misconfigured(f"kubeconfig {path}: {type(error).__name__}: {error}") from error
 
 
 def in_cluster(account: str | Path = SERVICE_ACCOUNT) -> Connection:
@@ -238,7 +239,7 @@ def _exec_plugin(config: SingleConfig, plugin: UserExec) -> Callable[[], Credent
 def _tls(config: SingleConfig, cluster: Cluster, user: User) -> ssl.SSLContext:
     """Whom we trust, and our certificate if we have one."""
     context = ssl.create_default_context(
-        cafile=config.abs_file(cluster.certificate_auth) if cluster.certificate_auth else None,
+        cafile=_existing(config, cluster.certificate_auth) if cluster.certificate_auth else None,
         cadata=base64.b64decode(cluster.certificate_auth_data or "").decode() or None,
     )
     # Python 3.13 refuses CAs without an authority key identifier, which Go accepts and clusters have.
@@ -256,8 +257,15 @@ def _tls(config: SingleConfig, cluster: Cluster, user: User) -> ssl.SSLContext:
 def _file(until_read: ExitStack, config: SingleConfig, path: str | None, inline: str | None) -> str | None:
     """A file with what stands `inline` (base64), or else at `path`: the ssl module reads keys from files alone."""
     if not inline:
-        return str(config.abs_file(path)) if path else None
+        return _existing(config, path) if path else None
     file = until_read.enter_context(tempfile.NamedTemporaryFile())  # noqa: SIM115 - closed by `until_read`
     file.write(base64.b64decode(inline))
     file.flush()
     return file.name
+
+
+def _existing(config: SingleConfig, path: str) -> str:
+    """Where the file is; raises OSError with its name if it is not there, which the ssl module would not tell."""
+    found = str(config.abs_file(path))
+    os.stat(found)
+    return found

@@ -2,7 +2,7 @@
 
 KubeError
 ├── ApiError               the API server answered, with a Status
-│   ├── Refused            400, 413, 415, 422: the request itself is wrong             → tell the user, wait for a change
+│   ├── Refused            400, 413, 415, 422: the request itself is wrong             → tell the user
 │   ├── Forbidden          403: no right, or admission said no                         → tell the user, look again later
 │   ├── NotFound           404: no such object, or no such API                         → it is gone, or not installed
 │   ├── Conflict           409: somebody else wrote first, or it exists already        → look again

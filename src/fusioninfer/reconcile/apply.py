@@ -77,7 +77,7 @@ async def _look_again(kube: requests.Kube, step: Apply, note: Note) -> Outcome:
         return Outcome(stale=True)
     except errors.KubeError as error:
         return Outcome(failures=(Failure("get", step.resource.kind, step.name, error),))
-    if names.SERVICE_LABEL in live.metadata.labels:
+    if live.metadata.labels.get(names.SERVICE_LABEL) == metadata["labels"][names.SERVICE_LABEL]:
         note(live)
         return Outcome(stale=True)
     controller = live.metadata.controller

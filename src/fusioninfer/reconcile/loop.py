@@ -30,11 +30,10 @@ log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_SECONDS = 5.0
 """For what may change without any event reaching us: quotas, rights, names that others hold."""
-STALE_SECONDS = 0.2
 
 
 class Incomplete(Exception):
-    """The API server could not take a write for now; `retry_after_seconds` is what it asked for, 0 if nothing."""
+    """The turn could not be ended now: try again soon. `retry_after_seconds` is what the API server asked for."""
 
     def __init__(self, what: str, retry_after_seconds: float = 0.0) -> None:
         super().__init__(what)
@@ -84,7 +83,7 @@ async def reconcile(world: World, key: Key) -> Result:
     plan = plan_changes(desired, snapshot)
     outcome = Outcome(taken=plan.taken) if service.paused else await _carry_out(world, key, plan)
     if outcome.stale:
-        return Result(STALE_SECONDS)
+        raise Incomplete("the cache was behind what the API server holds")
     seen = _look(world, key, desired, plan, outcome)
     if seen is None:
         return Result()

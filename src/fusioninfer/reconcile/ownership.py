@@ -45,7 +45,9 @@ def not_held(value: Any, fields: Fields, path: Path = ()) -> list[Path]:
             missing
             for name, child in value.items()
             for missing in (
-                not_held(child, fields[f"f:{name}"], (*path, name)) if f"f:{name}" in fields else [(*path, name)]
+                not_held(child, fields[f"f:{name}"], (*path, name))
+                if f"f:{name}" in fields
+                else _lost(child, (*path, name))
             )
         ]
     if isinstance(value, list):
@@ -55,6 +57,11 @@ def not_held(value: Any, fields: Fields, path: Path = ()) -> list[Path]:
             for missing in _item_not_held(item, fields, (*path, _label(item, index)))
         ]
     return []
+
+
+def _lost(value: Any, path: Path) -> list[Path]:
+    """An empty list or map leaves no trace in managedFields, nor in the object: there is nothing in it to hold."""
+    return [] if value in ([], {}) else [path]
 
 
 def _item_not_held(item: Any, fields: Fields, path: Path) -> list[Path]:

@@ -1,0 +1,48 @@
+"""The rights that ship are those that are used: none is missing, and none is too many."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fusioninfer.daemon import rbac
+from tests.cluster.conftest import OPERATOR
+from tests.cluster.harness import Manifest
+
+pytestmark = pytest.mark.cluster
+
+INVISIBLE = {("fusioninfer.io", "inferenceservices/finalizers", "update")}
+"""Asked of the authorizer by an admission plug-in (OwnerReferencesPermissionEnforcement), in no request of ours."""
+
+
+def requests_of_the_operator(audit_log: Path) -> list[Manifest]:
+    lines = (json.loads(line) for line in audit_log.read_text().splitlines())
+    return [line for line in lines if line["user"]["username"] == OPERATOR]
+
+
+def right(entry: Manifest) -> tuple[str, str, str]:
+    reference = entry["objectRef"]
+    subresource = f"/{reference['subresource']}" if "subresource" in reference else ""
+    return reference.get("apiGroup", ""), reference["resource"] + subresource, entry["verb"]
+
+
+def test_no_right_is_missing(audit_log: Path) -> None:
+    entries = requests_of_the_operator(audit_log)
+    # A 403 may also come from admission: of a quota, or of a namespace that is being deleted.
+    denied = [entry for entry in entries if entry["annotations"].get("authorization.k8s.io/decision") == "forbid"]
+
+    assert entries
+    assert [f"{right(entry)}: {entry['responseStatus'].get('message')}" for entry in denied] == []
+
+
+def test_no_right_is_granted_that_is_not_used(audit_log: Path) -> None:
+    entries = requests_of_the_operator(audit_log)
+    used = {right(entry) for entry in entries}
+    # Server-side apply of an object that is absent asks for `create` besides.
+    used |= {
+        (group, kind, "create") for group, kind, verb in map(right, entries) if verb == "patch" and "/" not in kind
+    }
+
+    assert rbac.granted() - used == INVISIBLE
