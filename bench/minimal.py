@@ -16,7 +16,7 @@ from fusioninfer.kube.client import Client
 from fusioninfer.kube.connection import Connection
 from fusioninfer.kube.requests import Manifest, Request, Resource
 from fusioninfer.reconcile.plan import signed
-from fusioninfer.reconcile.snapshot import CHILDREN, SERVICES, STATEFUL_SETS
+from fusioninfer.reconcile.snapshot import CHILDREN, SERVICES
 from tests.cluster.harness import a_service, nothing_runs
 
 WRITERS = 16
@@ -93,10 +93,10 @@ async def _count(client: Client, resource: Resource, namespace: str, number: int
 
 
 async def first_child_latencies(connection: Connection, namespace: str, number: int) -> list[float]:
-    """For `number` services, one after the other: seconds from sending the user's apply to seeing the first child."""
+    """For `number` services, one after the other: seconds from the answer to the user's apply to the first child."""
     seen: dict[str, asyncio.Future[float]] = {}
     async with Client(connection) as client:
-        watch = asyncio.create_task(_note(client, namespace, seen))
+        watches = [asyncio.create_task(_note(client, kind, namespace, seen)) for kind in CHILDREN.values()]
         await asyncio.sleep(0.5)
         latencies = []
         for n in range(number):
@@ -104,15 +104,17 @@ async def first_child_latencies(connection: Connection, namespace: str, number: 
             await client.send(written(n, namespace))
             start = time.perf_counter()
             latencies.append(await seen[f"svc-{n:03d}"] - start)
-            await asyncio.sleep(0.3)  # an idle cluster
-        watch.cancel()
+            await asyncio.sleep(0.5)  # an idle cluster
+        for watch in watches:
+            watch.cancel()
     return latencies
 
 
-async def _note(client: Client, namespace: str, seen: dict[str, asyncio.Future[float]]) -> None:
-    listed = msgspec.json.decode(await client.send(requests.list_page(STATEFUL_SETS, namespace)))
+async def _note(client: Client, kind: Resource, namespace: str, seen: dict[str, asyncio.Future[float]]) -> None:
+    """Fill in the moment at which the first child of each service is seen."""
+    listed = msgspec.json.decode(await client.send(requests.list_page(kind, namespace)))
     version = listed["metadata"]["resourceVersion"]
-    watch = requests.watch(STATEFUL_SETS, namespace, resource_version=version, timeout_seconds=300)
+    watch = requests.watch(kind, namespace, resource_version=version, timeout_seconds=300)
     async for line in client.stream(watch):
         name = msgspec.json.decode(line)["object"]["metadata"]["labels"].get("fusioninfer.io/service")
         if name in seen and not seen[name].done():

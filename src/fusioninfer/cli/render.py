@@ -8,7 +8,9 @@ from typing import Any
 import yaml
 
 from fusioninfer.api import types
+from fusioninfer.api.crd import service_schema
 from fusioninfer.api.parse import parse
+from fusioninfer.api.schema import unknown_fields
 from fusioninfer.api.service import InvalidSpec, Manifest
 from fusioninfer.build.desired import Desired, desired_objects
 from fusioninfer.build.engines import Engines
@@ -38,9 +40,16 @@ def rendered(text: str, engines: Engines, namespace: str) -> Iterator[str]:
         raise InvalidSpec("kind", f"the file holds no {types.KIND} of {types.API_VERSION}")
     for raw in services:
         raw["metadata"].setdefault("namespace", namespace)
+        _check_fields(raw)
         desired = desired_objects(parse(raw), engines)
         yield from (f"# {comment}\n" for comment in _comments(desired))
         yield from (f"---\n{dumped(signed(manifest))}" for manifest in desired.manifests)
+
+
+def _check_fields(raw: Manifest) -> None:
+    """Refuse what the API server would refuse on apply: fields that there are none of, also within the template."""
+    for path in unknown_fields(raw.get("spec"), service_schema()["properties"]["spec"], "spec"):
+        raise InvalidSpec(path, "there is no such field; is it misspelt, or indented wrongly?")
 
 
 def _is_service(document: Any) -> bool:

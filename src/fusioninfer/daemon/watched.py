@@ -54,7 +54,7 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
         entries=Cache(kube, ENTRIES, Entry, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
         pods=Cache(kube, PODS, Pod, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
     )
-    world = World(kube, caches, engines.installed(), time.monotonic)
+    world = World(kube, caches, engines.installed(), time.monotonic, others_wait=lambda: queue.depth() > 0)
 
     async def turn(key: Key) -> float | None:
         return (await reconcile(world, key)).retry_after_seconds

@@ -63,6 +63,8 @@ class World:
     caches: Caches
     engines: Engines
     monotonic: Callable[[], float]
+    others_wait: Callable[[], bool] = lambda: False
+    """Whether other services are due and not yet worked on."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     written: dict[Key, Written] = field(default_factory=dict)
     """Holds back writes of a status, and nothing else: losing it costs at most one early write."""
@@ -87,6 +89,8 @@ async def reconcile(world: World, key: Key) -> Result:
     seen = _look(world, key, desired, plan, outcome)
     if seen is None:
         return Result()
+    if outcome.written and world.others_wait():
+        return Result(0.0)  # in a burst the children of all come first, and the words about them after
     status = status_of(seen)
     reported = await _report(world, snapshot, status)
     _raise_for(outcome)
