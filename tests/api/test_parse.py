@@ -101,8 +101,8 @@ def test_parsing_leaves_the_users_object_as_it_is() -> None:
 # --- what may restart pods ----------------------------------------------------------------------------------------
 
 
-def shaping(*roles: Manifest, **spec: object) -> str:
-    return parse(make.raw_service(*roles, **spec)).roles[0].input_hash
+def shaping(*roles: Manifest) -> str:
+    return parse(make.raw_service(*roles)).roles[0].input_hash
 
 
 @pytest.mark.parametrize(

@@ -254,3 +254,31 @@ def test_a_template_that_the_api_server_refuses_is_told_in_its_words(namespace: 
     accepted = namespace.wait_reason("wrong", "Accepted", "Refused")
     assert "StatefulSet wrong-inference" in accepted["message"]
     assert "spec.template.spec.restartPolicy" in accepted["message"]
+
+
+def test_a_quota_is_named_and_a_raised_one_is_seen(namespace: Namespace) -> None:
+    def quota(sets: int) -> Manifest:
+        hard = {"count/statefulsets.apps": str(sets)}
+        return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": hard}}
+
+    namespace.apply(quota(0))
+    namespace.wait(lambda: namespace.get("resourcequota", "few").get("status", {}), lambda s: "used" in s, "the quota")
+
+    namespace.apply(a_service("limited", template=nothing_runs(), replicas=1))
+
+    ready = namespace.wait_reason("limited", "Ready", "QuotaExceeded")
+    assert "exceeded quota: few" in ready["message"]
+    namespace.apply(quota(1))
+    namespace.wait_ready("limited", 20)
+
+
+def test_a_service_in_a_namespace_that_is_deleted_goes_quietly(namespace: Namespace, audit: AuditLog) -> None:
+    namespace.apply(a_service("leaving", template=nothing_runs(), replicas=2))
+    namespace.wait_ready("leaving")
+
+    with audit.requests_of(OPERATOR) as requests:
+        namespace.kubectl("delete", "namespace", namespace.name, "--timeout=60s")
+
+    mine = [entry for entry in requests if entry["objectRef"].get("namespace") == namespace.name]
+    assert len(mine) <= 12, [f"{entry['verb']} {entry['objectRef'].get('resource')}" for entry in mine]
+    namespace.kubectl("create", "namespace", namespace.name)

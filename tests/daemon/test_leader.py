@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fusioninfer.daemon.leader import Elector, LeaderThread, LeaseLost, Terms
 from fusioninfer.kube.requests import Kube, Request
-from tests.daemon import virtual
+from tests import virtual
 from tests.daemon.lease_server import LeaseServer, Line
 
 TERMS = Terms()

@@ -22,7 +22,7 @@ from fusioninfer.kube.cache import Cache
 from fusioninfer.kube.objects import Object
 from fusioninfer.kube.requests import Request, Resource
 from fusioninfer.reconcile.snapshot import Key
-from tests.daemon import virtual
+from tests import virtual
 
 THINGS = Resource("", "v1", "Thing", "things")
 KEY = Key("default", "qwen")

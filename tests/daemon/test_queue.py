@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from fusioninfer.daemon.queue import Pace, Queue, Schedule, work
-from tests.daemon import virtual
+from tests import virtual
 
 PACE = Pace()
 

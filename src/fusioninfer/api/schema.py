@@ -55,7 +55,7 @@ def _inlined(node: Any) -> Any:
 
 
 def unknown_fields(value: Any, schema: Schema, path: str) -> Iterator[str]:
-    """The paths in `value`, which stands at `path`, that a structural `schema` does not know: mostly slips of the pen."""
+    """The paths in `value`, which stands at `path`, that a structural `schema` does not know: slips of the pen."""
     if schema.get("x-kubernetes-preserve-unknown-fields"):
         return
     if isinstance(value, Mapping):

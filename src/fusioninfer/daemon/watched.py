@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +53,7 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
         entries=Cache(kube, ENTRIES, Entry, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
         pods=Cache(kube, PODS, Pod, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
     )
-    world = World(kube, caches, engines.installed(), time.monotonic, others_wait=lambda: queue.depth() > 0)
+    world = World(kube, caches, engines.installed(), queue.monotonic, others_wait=lambda: queue.depth() > 0)
 
     async def turn(key: Key) -> float | None:
         return (await reconcile(world, key)).retry_after_seconds

@@ -7,7 +7,7 @@ KubeError
 │   ├── NotFound           404: no such object, or no such API                         → it is gone, or not installed
 │   ├── Conflict           409: somebody else wrote first, or it exists already        → look again
 │   ├── Gone               410: the resource version or continue token is too old      → list anew
-│   └── Unavailable        429, 5xx: overloaded or broken                              → back off, honour Retry-After
+│   └── Unavailable        401, 429, 5xx: overloaded, broken, or not knowing us         → back off, honour Retry-After
 └── Unreachable            no answer: refused, reset, timed out, TLS                   → back off
 """
 
@@ -80,10 +80,17 @@ class Gone(ApiError):
 
 
 class Unavailable(ApiError):
-    """Overloaded or broken for now."""
+    """Overloaded, broken or not knowing us for now."""
 
 
-_BY_CODE: dict[int, type[ApiError]] = {403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone, 429: Unavailable}
+_BY_CODE: dict[int, type[ApiError]] = {
+    401: Unavailable,  # a token that has run out: the next one may be good
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    429: Unavailable,
+}
 
 # The server-side apply handler answers 500 when the patch does not fit the schema (seen on 1.36.3):
 # a refusal, which no retry mends.

@@ -1,0 +1,204 @@
+"""A cluster that is played: an API server in memory, and actors for its users, StatefulSet controller and nodes.
+
+The StatefulSet controller here knows Parallel pods, partition, and one replacement at a time; every pod gets a node at
+once and is ready READY_SECONDS later. What the real one does beyond that the tests on the real cluster show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from fusioninfer.api import hashes, types
+from fusioninfer.api.crd import service_schema
+from fusioninfer.api.schema import kubernetes_definitions
+from fusioninfer.daemon.queue import Queue, work
+from fusioninfer.daemon.watched import watched
+from fusioninfer.kube import errors, requests
+from fusioninfer.kube.memory import MERGE_PATCH, MemoryServer, Served
+from fusioninfer.kube.requests import Kube, Manifest, Request, Resource
+from fusioninfer.reconcile.loop import Incomplete
+from fusioninfer.reconcile.snapshot import ENTRIES, EVENTS, PODS, SERVICES, STATEFUL_SETS, Key
+from tests import virtual
+
+READY_SECONDS = 1.0
+STEP_SECONDS = 0.25
+NAMESPACE = "default"
+
+
+def a_server(*uids: str) -> MemoryServer:
+    """An API server with our kind and the kinds of our children; `uids` are those of the first objects."""
+    definitions = kubernetes_definitions()
+    builtin = [
+        Served(resource, definitions[resource.kind], definitions=definitions)
+        for resource in (STATEFUL_SETS, ENTRIES, PODS, EVENTS)
+    ]
+    given = iter(uids)
+    return MemoryServer(
+        [Served(SERVICES, service_schema(), custom=True), *builtin], uids=lambda: next(given, None) or str(uuid.uuid4())
+    )
+
+
+class User:
+    """Somebody with kubectl."""
+
+    def __init__(self, kube: Kube) -> None:
+        self.kube = kube
+
+    async def apply(self, name: str, *roles: Manifest, **spec: Any) -> None:
+        """`kubectl apply --server-side` of a service."""
+        manifest = {
+            "apiVersion": types.API_VERSION,
+            "kind": types.KIND,
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"roles": list(roles), **spec},
+        }
+        await self.kube.send(requests.apply(SERVICES, manifest, manager="kubectl"))
+
+    async def delete(self, name: str) -> None:
+        await self.kube.send(Request("DELETE", SERVICES.path(NAMESPACE, name)))
+
+    async def objects(self, resource: Resource) -> list[Manifest]:
+        body = msgspec.json.decode(await self.kube.send(requests.list_page(resource, NAMESPACE)))
+        items: list[Manifest] = body["items"]
+        return items
+
+
+class Nodes:
+    """The StatefulSet controller and the kubelets."""
+
+    def __init__(self, kube: Kube) -> None:
+        self.kube = kube
+        self._user = User(kube)
+        self._ready_at: dict[str, float] = {}
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(STEP_SECONDS)
+            await self.step()
+
+    async def step(self) -> None:
+        pods = {pod["metadata"]["name"]: pod for pod in await self._user.objects(PODS)}
+        for live in await self._user.objects(STATEFUL_SETS):
+            await self._control(live, pods)
+        for pod in await self._user.objects(PODS):
+            await self._start(pod)
+
+    async def _control(self, live: Manifest, pods: dict[str, Manifest]) -> None:
+        name, spec = live["metadata"]["name"], live["spec"]
+        replicas, revision = spec.get("replicas", 1), hashes.of(spec["template"])
+        status = {
+            "observedGeneration": live["metadata"]["generation"],
+            "updateRevision": revision,
+            "replicas": replicas,
+        }
+        if live.get("status") != status:
+            await self._patch(STATEFUL_SETS, name, {"status": status}, "status")
+        mine = {index: pods.get(f"{name}-{index}") for index in range(replicas)}
+        for index, pod in mine.items():
+            if pod is None:
+                await self._create(live, index, revision)
+        for pod_name in [n for n in pods if n.startswith(f"{name}-") and int(n.rpartition("-")[2]) >= replicas]:
+            await self.kube.send(Request("DELETE", PODS.path(NAMESPACE, pod_name)))
+        await self._roll(mine, spec["updateStrategy"]["rollingUpdate"].get("partition", 0), revision)
+
+    async def _roll(self, mine: dict[int, Manifest | None], partition: int, revision: str) -> None:
+        """Replace the highest old pod, if all others are ready."""
+        if not all(pod is not None and _is_ready(pod) for pod in mine.values()):
+            return
+        for index in sorted(mine, reverse=True):
+            pod = mine[index]
+            if pod is not None and index >= partition and pod["metadata"]["labels"][REVISION] != revision:
+                await self.kube.send(Request("DELETE", PODS.path(NAMESPACE, pod["metadata"]["name"])))
+                return
+
+    async def _create(self, live: Manifest, index: int, revision: str) -> None:
+        metadata = live["metadata"]
+        owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": metadata["name"], "uid": metadata["uid"]}
+        labels = {**live["spec"]["template"]["metadata"]["labels"], REVISION: revision}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": f"{metadata['name']}-{index}",
+                "namespace": NAMESPACE,
+                "labels": labels,
+                "ownerReferences": [{**owner, "controller": True}],
+            },
+            "spec": {"containers": live["spec"]["template"]["spec"]["containers"], "nodeName": "played"},
+        }
+        body = msgspec.json.encode(pod)
+        await self.kube.send(Request("POST", PODS.path(NAMESPACE), body=body, content_type=requests.JSON))
+
+    async def _start(self, pod: Manifest) -> None:
+        uid = pod["metadata"]["uid"]
+        due = self._ready_at.setdefault(uid, virtual.clock() + READY_SECONDS)
+        if virtual.clock() >= due and not _is_ready(pod):
+            status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+            await self._patch(PODS, pod["metadata"]["name"], {"status": status}, "status")
+
+    async def _patch(self, resource: Resource, name: str, change: Manifest, subresource: str = "") -> None:
+        body = msgspec.json.encode(change)
+        path = resource.path(NAMESPACE, name, subresource)
+        await self.kube.send(Request("PATCH", path, {"fieldManager": "nodes"}, body, MERGE_PATCH))
+
+
+REVISION = "controller-revision-hash"
+
+
+def _is_ready(pod: Manifest) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", []))
+
+
+class Killed(BaseException):
+    """The operator's process is no more."""
+
+
+@asynccontextmanager
+async def an_operator(kube: Kube, on_killed: Callable[[], None] = lambda: None) -> AsyncIterator[list[Exception]]:
+    """An operator of its own memory that works while the block does; the list holds errors that are faults of ours."""
+    queue: Queue[Key] = Queue(monotonic=virtual.clock, jitter=lambda: 0.5)
+    seen = watched(kube, queue, "")
+    faults: list[Exception] = []
+
+    def told(key: Key, seconds: float, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, errors.KubeError | Incomplete):
+            faults.append(error)
+
+    async def turn(key: Key) -> float | None:
+        try:
+            return await seen.reconcile(key)
+        except Killed:
+            on_killed()
+            await asyncio.get_running_loop().create_future()  # nothing of this process goes on
+            raise
+
+    following = [asyncio.create_task(cache.run()) for cache in seen.caches.values()]
+    for cache in seen.caches.values():
+        await cache.synced.wait()
+    working = asyncio.create_task(work(queue, turn, workers=4, told=told))
+    try:
+        yield faults
+    finally:
+        for task in (working, *following):
+            task.cancel()
+        await asyncio.gather(working, *following, return_exceptions=True)
+
+
+def shown(live: Manifest) -> Manifest:
+    """An object without what differs from run to run: uids, versions, times, who wrote what when."""
+    metadata = {k: v for k, v in live["metadata"].items() if k in ("name", "labels", "annotations", "generation")}
+    owners = [owner["name"] for owner in live["metadata"].get("ownerReferences", [])]
+    rest = {key: value for key, value in live.items() if key not in ("metadata", "status")}
+    return {**rest, "metadata": {**metadata, "owners": owners}, "status": _timeless(live.get("status", {}))}
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _timeless(v) for k, v in value.items() if k not in ("lastTransitionTime", "lastUpdateTime")}
+    return [_timeless(item) for item in value] if isinstance(value, list) else value
