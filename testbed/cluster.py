@@ -55,12 +55,12 @@ def up(names: Sequence[str], wishes: parts.Wishes) -> Status:
     wanted = [parts.PARTS[name] for name in names]
     needed = [*programs.NODE, *(program for part in wanted for program in part.programs)]
     missing = [name for name in needed if not programs.path(name).exists()]
+    if status().state != "up":
+        host.announce(missing)
+    host.install()
+    build.build(needed)
     with _alone():
         state = status().state
-        if state != "up":
-            host.announce(missing)
-        host.install()
-        build.build(needed)
         if state != "up":
             _begin(state)
         for part in wanted:

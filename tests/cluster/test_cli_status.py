@@ -14,8 +14,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
 
 def status(namespace: Namespace, *words: str) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).with_name("fusioninfer")
-    command = [program, "status", "--kubeconfig", namespace.kubectl.kubeconfig, "-n", namespace.name, *words]
+    program = str(Path(sys.executable).with_name("fusioninfer"))
+    kubeconfig = str(namespace.kubectl.kubeconfig)
+    command = [program, "status", "--kubeconfig", kubeconfig, "-n", namespace.name, *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={"COLUMNS": "200"})
 
 

@@ -1,6 +1,7 @@
 """Sets of fields, and who holds which: the value behind metadata.managedFields.
 
-A field is a path of steps, written as meta/v1 FieldsV1 writes them: `f:<name>`, `k:<keys as JSON>`, `v:<value as JSON>`.
+A field is a path of steps, written as meta/v1 FieldsV1 writes them: `f:<name>` of a struct or map, `k:<keys as JSON>`
+of a list with keys, `v:<value as JSON>` of a set.
 """
 
 from __future__ import annotations
@@ -16,12 +17,9 @@ Fields = frozenset[Path]
 
 NO_FIELDS: Fields = frozenset()
 
-NEVER_HELD = frozenset(
-    (("f:apiVersion",), ("f:kind",), ("f:metadata",))
-    + tuple(
-        ("f:metadata", f"f:{name}")
-        for name in ("name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "resourceVersion")
-    )
+_SYSTEM_METADATA = ("name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "resourceVersion")
+NEVER_HELD: Fields = frozenset(
+    {("f:apiVersion",), ("f:kind",), ("f:metadata",), *(("f:metadata", f"f:{name}") for name in _SYSTEM_METADATA)}
 )
 """Fields that are the API server's own (apimachinery managedfields/internal/stripmeta.go)."""
 

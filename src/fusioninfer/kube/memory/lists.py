@@ -45,7 +45,15 @@ def page(storage: Storage, target: Target, selects: Selector, limit: int, contin
     if len(shown) < len(left):
         last = shown[-1].place
         metadata["continue"] = Token(token.version, last.namespace, last.name).written()
-    return msgspec.json.encode({"metadata": metadata, "items": [msgspec.Raw(view(live)) for live in shown]})
+    resource = target.kind.resource
+    return msgspec.json.encode(
+        {
+            "kind": f"{resource.kind}List",
+            "apiVersion": resource.api_version,
+            "metadata": metadata,
+            "items": [msgspec.Raw(view(live)) for live in shown],
+        }
+    )
 
 
 def _at(storage: Storage, target: Target, token: Token) -> list[Stored]:

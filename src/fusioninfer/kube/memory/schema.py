@@ -83,28 +83,44 @@ _SCALARS = {"integer": Scalar.NUMBER, "number": Scalar.NUMBER, "boolean": Scalar
 _TEXT_FORMATS = ("", "byte")
 """Formats of a string that takes no number; any other one takes every scalar."""
 
+_TEXT: Schema = {"type": "string"}
+_TIME: Schema = {"type": "string", "format": "date-time"}
+_COUNT: Schema = {"type": "integer"}
+_FLAG: Schema = {"type": "boolean"}
+_TEXTS: Schema = {"type": "object", "additionalProperties": _TEXT}
+_OWNER: Schema = {
+    "type": "object",
+    "x-kubernetes-map-type": "atomic",
+    "properties": {
+        "apiVersion": _TEXT,
+        "kind": _TEXT,
+        "name": _TEXT,
+        "uid": _TEXT,
+        "controller": _FLAG,
+        "blockOwnerDeletion": _FLAG,
+    },
+}
 _METADATA: Schema = {
     "type": "object",
     "properties": {
-        **dict.fromkeys(
-            ("name", "namespace", "generateName", "uid", "resourceVersion", "selfLink"), {"type": "string"}
-        ),
-        **dict.fromkeys(("creationTimestamp", "deletionTimestamp"), {"type": "string", "format": "date-time"}),
-        **dict.fromkeys(("generation", "deletionGracePeriodSeconds"), {"type": "integer"}),
-        **dict.fromkeys(("labels", "annotations"), {"type": "object", "additionalProperties": {"type": "string"}}),
-        "finalizers": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+        "name": _TEXT,
+        "generateName": _TEXT,
+        "namespace": _TEXT,
+        "selfLink": _TEXT,
+        "uid": _TEXT,
+        "resourceVersion": _TEXT,
+        "generation": _COUNT,
+        "creationTimestamp": _TIME,
+        "deletionTimestamp": _TIME,
+        "deletionGracePeriodSeconds": _COUNT,
+        "labels": _TEXTS,
+        "annotations": _TEXTS,
+        "finalizers": {"type": "array", "items": _TEXT, "x-kubernetes-list-type": "set"},
         "ownerReferences": {
             "type": "array",
+            "items": _OWNER,
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["uid"],
-            "items": {
-                "type": "object",
-                "x-kubernetes-map-type": "atomic",
-                "properties": {
-                    **dict.fromkeys(("apiVersion", "kind", "name", "uid"), {"type": "string"}),
-                    **dict.fromkeys(("controller", "blockOwnerDeletion"), {"type": "boolean"}),
-                },
-            },
         },
     },
 }

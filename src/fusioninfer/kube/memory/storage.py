@@ -155,7 +155,7 @@ class Storage:
         self._record(self._objects[place], None, place)
 
     def collection(self, resource: Resource, namespace: str, version: int) -> list[Stored]:
-        """The objects of a collection as they were at `version`, by place; raises errors.Gone, or that it is to come."""
+        """The objects of a collection as they were at `version`, by place; raises as `since`."""
         objects = {place: live for place, live in self._objects.items() if place.is_in(resource, namespace)}
         for change in reversed(self.since(version)):
             if change.place.is_in(resource, namespace):

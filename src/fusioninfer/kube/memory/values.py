@@ -285,7 +285,7 @@ def _part_left(part: Any, lost: Mapping[str, Any], step: str, shape: Shape) -> A
 
 
 def with_declared_parents(held: Fields, shape: Shape) -> Fields:
-    """`held` and the structs around each, as far as their fields are declared (fieldpath EnsureNamedFieldsAreMembers)."""
+    """`held` and the declared fields around each (fieldpath/set.go, EnsureNamedFieldsAreMembers)."""
     return held.union(*(_declared_parents(path, shape) for path in held))
 
 

@@ -5,15 +5,14 @@ After apiserver pkg/registry/rest (create.go, update.go, delete.go) and pkg/endp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from fusioninfer.kube.memory import fields, ownership, refusals, values
 from fusioninfer.kube.memory.fields import Entries, Writer
 from fusioninfer.kube.memory.kinds import Kind, Target
-from fusioninfer.kube.memory.schema import Shape
 from fusioninfer.kube.memory.storage import Place, Storage, Stored
 from fusioninfer.kube.requests import Manifest
 

@@ -1,0 +1,77 @@
+"""One contract, two servers: the one in memory, and a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from fusioninfer.kube import errors, requests
+from fusioninfer.kube.client import Client
+from fusioninfer.kube.connection import Connection, from_kubeconfig
+from fusioninfer.kube.memory import MemoryServer
+from fusioninfer.kube.requests import Request
+from tests.contract.widgets import CRDS, NAMESPACES, SERVED, WIDGET_CRD, WIDGETS, Namespace, post
+
+KUBECONFIG = "FUSIONINFER_TEST_KUBECONFIG"
+"""Names the kubeconfig of another real cluster than the local one."""
+
+
+@pytest.fixture(scope="session")
+def real(request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """A real API server that serves widgets."""
+    path = os.environ.get(KUBECONFIG) or request.getfixturevalue("kubeconfig")
+    connection = from_kubeconfig(Path(path))
+    asyncio.run(_install(connection))
+    yield connection
+    asyncio.run(_uninstall(connection))
+
+
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.cluster)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[Namespace]:
+    """A namespace of this test's own, on either server."""
+    if request.param == "memory":
+        yield Namespace(MemoryServer(SERVED), "contract")
+    else:
+        async with _real_namespace(request.getfixturevalue("real")) as namespace:
+            yield namespace
+
+
+@asynccontextmanager
+async def _real_namespace(connection: Connection) -> AsyncIterator[Namespace]:
+    name = f"contract-{uuid.uuid4().hex[:8]}"
+    async with Client(connection) as client:
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        await client.send(post(NAMESPACES, "", manifest))
+        yield Namespace(client, name)
+        await client.send(Request("DELETE", NAMESPACES.path("", name)))
+
+
+async def _install(connection: Connection) -> None:
+    async with Client(connection) as client:
+        try:
+            await client.send(post(CRDS, "", WIDGET_CRD))
+        except errors.Conflict:  # left over from a run that was killed
+            await client.send(Request("DELETE", CRDS.path("", WIDGET_CRD["metadata"]["name"])))
+            await asyncio.sleep(1)
+            await client.send(post(CRDS, "", WIDGET_CRD))
+        while not await _are_served(client):
+            await asyncio.sleep(0.1)
+
+
+async def _are_served(client: Client) -> bool:
+    try:
+        await client.send(requests.list_page(WIDGETS))
+    except errors.NotFound:
+        return False
+    return True
+
+
+async def _uninstall(connection: Connection) -> None:
+    async with Client(connection) as client:
+        await client.send(Request("DELETE", CRDS.path("", WIDGET_CRD["metadata"]["name"])))
