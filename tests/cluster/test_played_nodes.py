@@ -256,6 +256,20 @@ def test_a_template_that_the_api_server_refuses_is_told_in_its_words(namespace: 
     assert "spec.template.spec.restartPolicy" in accepted["message"]
 
 
+def test_no_progress_for_too_long_is_said_and_taken_back(namespace: Namespace) -> None:
+    nowhere = nothing_runs()
+    nowhere["spec"]["nodeSelector"] = {"no": "such-node"}
+    namespace.apply(a_service("late", template=nowhere, replicas=1, progressDeadlineSeconds=3))
+
+    progressing = namespace.wait_reason("late", "Progressing", "ProgressDeadlineExceeded", 20)
+    assert progressing["status"] == "False"
+    assert "has not progressed for 3 s" in namespace.condition("late", "Ready")["message"]
+    assert component(namespace, "late")["phase"] == "Failed"
+
+    namespace.apply(a_service("late", template=nothing_runs(), replicas=1, progressDeadlineSeconds=3))
+    namespace.wait_ready("late")
+
+
 def test_a_quota_is_named_and_a_raised_one_is_seen(namespace: Namespace) -> None:
     def quota(sets: int) -> Manifest:
         hard = {"count/statefulsets.apps": str(sets)}

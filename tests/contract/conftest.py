@@ -6,7 +6,6 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -33,21 +32,20 @@ def real(request: pytest.FixtureRequest) -> Iterator[Connection]:
 
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.cluster)])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[Namespace]:
+def server(request: pytest.FixtureRequest) -> Connection | None:
+    """Where the real API server is; None for the one in memory."""
+    return request.getfixturevalue("real") if request.param == "real" else None
+
+
+@pytest.fixture
+async def world(server: Connection | None) -> AsyncIterator[Namespace]:
     """A namespace of this test's own, on either server."""
-    if request.param == "memory":
+    if server is None:
         yield Namespace(MemoryServer(SERVED), "contract")
-    else:
-        async with _real_namespace(request.getfixturevalue("real")) as namespace:
-            yield namespace
-
-
-@asynccontextmanager
-async def _real_namespace(connection: Connection) -> AsyncIterator[Namespace]:
-    name = f"contract-{uuid.uuid4().hex[:8]}"
-    async with Client(connection) as client:
-        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        await client.send(post(NAMESPACES, "", manifest))
+        return
+    async with Client(server) as client:
+        name = f"contract-{uuid.uuid4().hex[:8]}"
+        await client.send(post(NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
         yield Namespace(client, name)
         await client.send(Request("DELETE", NAMESPACES.path("", name)))
 

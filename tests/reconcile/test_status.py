@@ -169,6 +169,18 @@ def test_a_crash_is_remembered_when_its_pod_is_gone() -> None:
     assert answers(healed)["Ready"] == "True/Ready"
 
 
+def test_an_older_crash_of_another_pod_does_not_replace_a_later_one() -> None:
+    later = make.a_waiting_pod(reason="CrashLoopBackOff", restartCount=4, lastState=ENDED)
+    first = status(later)
+    long_ago = {"terminated": {**ENDED["terminated"], "finishedAt": "2026-11-24T08:00:00Z", "exitCode": 1}}
+    older = make.a_waiting_pod(1, reason="CrashLoopBackOff", restartCount=1, lastState=long_ago)
+
+    failure = status(older, previous=first).components["inference"].lastFailure
+
+    assert not isinstance(failure, msgspec.UnsetType)
+    assert failure.exitCode == 3
+
+
 def test_times_stand_still_while_nothing_changes() -> None:
     before = status(make.a_ready_pod())
 

@@ -12,14 +12,14 @@ import structlog
 
 from fusioninfer.api import names
 from fusioninfer.api.parse import parse
-from fusioninfer.api.service import InvalidSpec, Manifest
+from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest
 from fusioninfer.api.types import API_VERSION, KIND, InferenceServiceStatus
 from fusioninfer.build.desired import Desired, desired_objects
 from fusioninfer.build.engines import Engines
 from fusioninfer.kube import errors, requests
 from fusioninfer.reconcile.apply import Outcome, carry_out
 from fusioninfer.reconcile.events import events_of
-from fusioninfer.reconcile.facts import Facts, facts_of
+from fusioninfer.reconcile.facts import facts_of
 from fusioninfer.reconcile.observe import Caches, observe
 from fusioninfer.reconcile.phases import Seen, deadline
 from fusioninfer.reconcile.plan import Plan, plan_changes
@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_SECONDS = 5.0
 """For what may change without any event reaching us: quotas, rights, names that others hold."""
+SAME_EVENT_SECONDS = 300.0
+"""What flaps is told once in so long."""
 
 
 class Incomplete(Exception):
@@ -53,6 +55,8 @@ class Written:
 
     at: float | None = None
     noticed: float | None = None
+    told: dict[str, float] = field(default_factory=dict)
+    """When each of its events, by name, was last told."""
 
 
 @dataclass(slots=True)
@@ -86,7 +90,7 @@ async def reconcile(world: World, key: Key) -> Result:
     outcome = Outcome(taken=plan.taken) if service.paused else await _carry_out(world, key, plan)
     if outcome.stale:
         raise Incomplete("the cache was behind what the API server holds")
-    seen = _look(world, key, desired, plan, outcome)
+    seen = _look(world, service, desired, plan, outcome)
     if seen is None:
         return Result()
     if outcome.written and world.others_wait():
@@ -116,13 +120,14 @@ async def _carry_out(world: World, key: Key, plan: Plan) -> Outcome:
     return outcome
 
 
-def _look(world: World, key: Key, desired: Desired, plan: Plan, outcome: Outcome) -> Seen | None:
-    """What is so now: the caches hold what the API server answered to our writes."""
-    snapshot = observe(world.caches, key)
+def _look(
+    world: World, service: InferenceService, desired: Desired, plan: Plan, outcome: Outcome
+) -> Seen | None:  # fmt: skip
+    """What is so now of the `service` that was acted on; the caches hold what the API server answered to our writes."""
+    snapshot = observe(world.caches, Key(service.namespace, service.name))
     if snapshot is None:
         return None
-    facts: Facts = facts_of(parse(snapshot.service.raw), desired, snapshot)
-    return Seen(facts, plan, outcome, world.now(), _previous(snapshot))
+    return Seen(facts_of(service, desired, snapshot), plan, outcome, world.now(), _previous(snapshot))
 
 
 def _previous(snapshot: Snapshot) -> InferenceServiceStatus | None:
@@ -149,7 +154,7 @@ async def _report(world: World, snapshot: Snapshot, status: InferenceServiceStat
         return Result(due - now)
     await _write(world, snapshot, status)
     written.at, written.noticed = world.monotonic(), None
-    await _tell(world, events_of(snapshot.service.metadata, previous, status, world.now()))
+    await _tell(world, written, events_of(snapshot.service.metadata, previous, status, world.now()))
     return Result()
 
 
@@ -168,14 +173,18 @@ async def _write(world: World, snapshot: Snapshot, status: InferenceServiceStatu
         log.info("status not written: the service is gone", service=str(snapshot.key))
 
 
-async def _tell(world: World, events: Iterable[Manifest]) -> None:
-    """Events are told if they can be; nothing depends on them."""
+async def _tell(world: World, written: Written, events: Iterable[Manifest]) -> None:
+    """Events are told if they can be, and the same one not too often; nothing depends on them."""
 
     async def tell(event: Manifest) -> None:
+        name, now = event["metadata"]["name"], world.monotonic()
+        if now - written.told.get(name, -SAME_EVENT_SECONDS) < SAME_EVENT_SECONDS:
+            return
+        written.told[name] = now
         try:
             await world.kube.send(requests.apply(EVENTS, event, manager=names.MANAGER))
         except errors.KubeError as error:
-            log.warning("event not told", name=event["metadata"]["name"], error=str(error))
+            log.warning("event not told", name=name, error=str(error))
 
     await asyncio.gather(*(tell(event) for event in events))
 

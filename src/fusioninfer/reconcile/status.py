@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, UnsetType, structs
 
 from fusioninfer.api import names
 from fusioninfer.api.service import InvalidSpec
-from fusioninfer.api.types import Address, Component, Condition, InferenceServiceStatus, WorkloadReference
+from fusioninfer.api.types import Address, Component, Condition, InferenceServiceStatus, LastFailure, WorkloadReference
 from fusioninfer.reconcile.conditions import CONDITIONS, STALLED, first
 from fusioninfer.reconcile.facts import RoleFacts
 from fusioninfer.reconcile.phases import Seen, Verdict, phase_of
@@ -102,11 +102,18 @@ def _component(facts: RoleFacts, seen: Seen) -> Component:
         lastUpdateTime=timestamp(seen.now),
         workload=WorkloadReference(STATEFUL_SETS.api_version, STATEFUL_SETS.kind, facts.workload_name),
         selector=f"{names.SERVICE_LABEL}={seen.facts.service.name},{names.ROLE_LABEL}={facts.role.name}",
-        lastFailure=facts.failure or (previous.lastFailure if previous else UNSET),
+        lastFailure=_latest(facts.failure, previous.lastFailure if previous else UNSET),
     )
     if previous and _counts(previous) == _counts(component):
         return structs.replace(component, lastUpdateTime=previous.lastUpdateTime)
     return component
+
+
+def _latest(seen: LastFailure | None, known: LastFailure | UnsetType) -> LastFailure | UnsetType:
+    """The later one: what is known may be of a pod that is gone, what is seen of one that crashed long ago."""
+    if seen is None:
+        return known
+    return seen if isinstance(known, UnsetType) or seen.time >= known.time else known
 
 
 def _previous(facts: RoleFacts, seen: Seen) -> Component | None:
