@@ -15,8 +15,8 @@ from fusioninfer.reconcile.phases import (
     Seen,
     Verdict,
     failure_of,
-    phase_of,
     rolling_words,
+    standing_of,
     words_of,
 )
 
@@ -101,8 +101,8 @@ def _of_role(facts: RoleFacts, message: str) -> str:
 def a_role_is_not_whole(seen: Seen) -> Verdict | None:
     for facts in seen.facts.roles:
         if not facts.is_complete:
-            _, reason, message = phase_of(facts, seen)
-            return Verdict("False", reason, _of_role(facts, message))
+            standing = standing_of(facts, seen)
+            return Verdict("False", standing.reason, _of_role(facts, standing.message))
     return None
 
 
@@ -184,8 +184,8 @@ def everything_is_rolled_out(seen: Seen) -> Verdict | None:
 def copies_are_missing(seen: Seen) -> Verdict | None:
     for facts in seen.facts.roles:
         if facts.ready < facts.desired and not facts.is_rolling and not facts.is_loading:
-            _, reason, message = phase_of(facts, seen)
-            return Verdict("True", reason, _of_role(facts, message))
+            standing = standing_of(facts, seen)
+            return Verdict("True", standing.reason, _of_role(facts, standing.message))
     return None
 
 

@@ -42,30 +42,39 @@ class Verdict:
     message: str
 
 
-def phase_of(facts: RoleFacts, seen: Seen) -> tuple[Phase, str, str]:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a role stands."""
+
+    phase: Phase
+    reason: str
+    message: str
+
+
+def standing_of(facts: RoleFacts, seen: Seen) -> Standing:
     """Where the role stands; Failed only for what waiting does not mend."""
     failure = failure_of(facts, seen)
     if failure is not None:
-        return "Failed", failure.reason, failure.message
+        return Standing("Failed", failure.reason, failure.message)
     if facts.workload is None:
-        return "Pending", "NotCreated", f"{STATEFUL_SETS.kind} {facts.workload_name} does not exist yet"
+        return Standing("Pending", "NotCreated", f"{STATEFUL_SETS.kind} {facts.workload_name} does not exist yet")
     if facts.is_complete:
-        return "Running", *_complete(facts, seen)
+        return _complete(facts, seen)
     if facts.trouble is not None:
-        phase: Phase = "Deploying" if facts.bound_pods == len(facts.pods) else "Pending"
-        return phase, facts.trouble.reason, facts.trouble.message
+        all_bound = facts.bound_pods == len(facts.pods)
+        return Standing("Deploying" if all_bound else "Pending", facts.trouble.reason, facts.trouble.message)
     if len(facts.pods) < facts.desired:
         made = f"StatefulSet {facts.workload_name} has made {len(facts.pods)} of {facts.desired} pods"
-        return "Pending" if not facts.pods else "Deploying", "PodsMissing", made
-    return "Deploying", "RollingOut", rolling_words(facts)
+        return Standing("Deploying" if facts.pods else "Pending", "PodsMissing", made)
+    return Standing("Deploying", "RollingOut", rolling_words(facts))
 
 
-def _complete(facts: RoleFacts, seen: Seen) -> tuple[str, str]:
+def _complete(facts: RoleFacts, seen: Seen) -> Standing:
     if not facts.desired:
-        return SCALED_TO_ZERO, "no copy is asked for"
+        return Standing("Running", SCALED_TO_ZERO, "no copy is asked for")
     if facts.role.name in seen.plan.update_pending:
-        return UPDATE_PENDING, PENDING_WORDS
-    return "Running", f"{facts.ready} of {facts.desired} copies are ready"
+        return Standing("Running", UPDATE_PENDING, PENDING_WORDS)
+    return Standing("Running", "Running", f"{facts.ready} of {facts.desired} copies are ready")
 
 
 PENDING_WORDS = (

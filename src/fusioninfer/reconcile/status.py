@@ -15,7 +15,7 @@ from fusioninfer.api.service import InvalidSpec
 from fusioninfer.api.types import Address, Component, Condition, InferenceServiceStatus, LastFailure, WorkloadReference
 from fusioninfer.reconcile.conditions import CONDITIONS, STALLED, first
 from fusioninfer.reconcile.facts import RoleFacts
-from fusioninfer.reconcile.phases import Seen, Verdict, phase_of
+from fusioninfer.reconcile.phases import Seen, Verdict, standing_of
 from fusioninfer.reconcile.snapshot import STATEFUL_SETS, Snapshot
 
 
@@ -87,7 +87,7 @@ def timestamp(moment: datetime) -> str:
 
 
 def _component(facts: RoleFacts, seen: Seen) -> Component:
-    phase, reason, message = phase_of(facts, seen)
+    standing = standing_of(facts, seen)
     previous = _previous(facts, seen)
     component = Component(
         desiredReplicas=facts.desired,
@@ -96,9 +96,9 @@ def _component(facts: RoleFacts, seen: Seen) -> Component:
         nodesPerReplica=facts.role.nodes_per_replica,
         totalPods=facts.total_pods,
         readyPods=facts.ready,
-        phase=phase,
-        reason=reason,
-        message=message,
+        phase=standing.phase,
+        reason=standing.reason,
+        message=standing.message,
         lastUpdateTime=timestamp(seen.now),
         workload=WorkloadReference(STATEFUL_SETS.api_version, STATEFUL_SETS.kind, facts.workload_name),
         selector=f"{names.SERVICE_LABEL}={seen.facts.service.name},{names.ROLE_LABEL}={facts.role.name}",
