@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,13 @@ from typing import Any
 import yaml
 
 from fusioninfer.api.crd import custom_resource_definition
-from fusioninfer.api.types import GROUP, PLURAL
+from fusioninfer.api.types import GROUP, PLURAL, VERSION
 from fusioninfer.daemon.rbac import install_manifests
 
 NAMESPACE = "fusioninfer-system"
 ACCOUNT = "fusioninfer"
 TOKEN_LIFETIME = "24h"
+SERVED_SECONDS = 30.0
 
 
 class Complaint(Exception):
@@ -55,9 +57,24 @@ def install(kubectl: Kubectl) -> None:
     """The CRD, served, and the rights of the operator."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     kubectl.apply([namespace, custom_resource_definition(), *install_manifests(NAMESPACE)])
-    # Not --for=condition=…: kubectl 1.36 gives up on a CRD that has no condition at all yet.
-    established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-    kubectl("wait", established, f"crd/{PLURAL}.{GROUP}", "--timeout=30s")
+    _await_served(kubectl)
+
+
+def _await_served(kubectl: Kubectl) -> None:
+    """Until the API server serves our kind.
+
+    Not by `kubectl wait`: v1.36 gives up on a CRD that has no conditions at all yet, whatever it is to wait for.
+    """
+    give_up = time.monotonic() + SERVED_SECONDS
+    while True:
+        try:
+            kubectl("get", "--raw", f"/apis/{GROUP}/{VERSION}/{PLURAL}?limit=1")
+        except Complaint:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def write_kubeconfig(kubectl: Kubectl, path: Path) -> None:
