@@ -36,9 +36,12 @@ def operator(operator_kubeconfig: Path) -> Iterator[Path]:
     """A running operator for all namespaces, for the tests of one file; its log."""
     log = operator_kubeconfig.with_name("operator.log")
     process = operator_process.start(operator_kubeconfig, log, "--port", "0")
-    yield log
-    process.terminate()
-    assert process.wait(20) == 0, log.read_text()[-2000:]
+    try:
+        yield log
+        process.terminate()
+        assert process.wait(20) == 0, log.read_text()[-2000:]
+    finally:
+        process.kill()
 
 
 @pytest.fixture

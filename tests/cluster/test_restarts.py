@@ -53,14 +53,17 @@ class Operators:
     def __init__(self, kubeconfig: Path, namespace: Namespace, folder: Path) -> None:
         self.kubeconfig, self.namespace, self.folder = kubeconfig, namespace, folder
         self.log = folder / "operator.log"
+        self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, script: str = "", **environment: str) -> subprocess.Popen[bytes]:
         """An operator that runs `script` first."""
         (self.folder / "sitecustomize.py").write_text(script)
-        return operator_process.start(
+        process = operator_process.start(
             self.kubeconfig, self.log, "--port", "0", "--namespace", self.namespace.name, "--no-leader-election",
             environment={**environment, "PYTHONPATH": str(self.folder)},
         )  # fmt: skip
+        self.started.append(process)
+        return process
 
     @contextmanager
     def running(self, script: str = "") -> Iterator[None]:
@@ -73,9 +76,13 @@ class Operators:
 
 
 @pytest.fixture
-def operators(operator_kubeconfig: Path, namespace: Namespace, tmp_path: Path) -> Operators:
-    """Operators of this test's own."""
-    return Operators(operator_kubeconfig, namespace, tmp_path)
+def operators(operator_kubeconfig: Path, namespace: Namespace, tmp_path: Path) -> Iterator[Operators]:
+    """Operators of this test's own; none of them outlives it."""
+    own = Operators(operator_kubeconfig, namespace, tmp_path)
+    yield own
+    for process in own.started:
+        process.kill()
+        process.wait()
 
 
 def test_a_restart_writes_nothing(namespace: Namespace, operators: Operators, audit: AuditLog) -> None:

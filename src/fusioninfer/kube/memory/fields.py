@@ -55,8 +55,22 @@ def tree_of(fields: Iterable[Path]) -> dict[str, Any]:
 
 
 def name_of(path: Path) -> str:
-    """`path` as the API server names it when it refuses: `.data.a`."""
-    return "".join(f".{step[2:]}" if step.startswith("f:") else f"[{step[2:]}]" for step in path)
+    """`path` as the API server names it when it refuses: `.spec.ports[containerPort=80,protocol="TCP"].name`."""
+    return "".join(_name_of_step(step) for step in path)
+
+
+def _name_of_step(step: str) -> str:
+    if step.startswith("f:"):
+        return f".{step[2:]}"
+    if step.startswith("v:"):
+        return f"[={step[2:]}]"
+    keys = msgspec.json.decode(step[2:])
+    return "[" + ",".join(f"{key}={_json(value)}" for key, value in keys.items()) + "]"
+
+
+def in_order(paths: Fields) -> list[Path]:
+    """`paths` as the API server lists them: at every level first what is in the set itself."""
+    return sorted(paths, key=lambda path: [(depth < len(path), step) for depth, step in enumerate(path, start=1)])
 
 
 def below(tree: Mapping[str, Any], step: str) -> Mapping[str, Any]:

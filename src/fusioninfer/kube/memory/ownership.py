@@ -48,7 +48,7 @@ def applied(
     """
     if not entries and live:
         entries = updated({}, live, (), shape, replace(writer, manager=BEFORE_FIRST_APPLY, operation="Update"))
-    claimed = values.field_set(config, shape) - NEVER_HELD
+    claimed = values.field_set(config, shape)
     rest = fields.others(entries, writer)
     result = _pruned(values.merged(live, config, shape), fields.held_by(entries, writer), claimed, rest, shape)
     change = values.difference(live, result, shape)
@@ -58,7 +58,7 @@ def applied(
     left = fields.without(rest, taken | change.removed)
     changed = bool(taken or change.removed)
     before = tuple(entry for entry in entries if entry.writer.identity == writer.identity)
-    return result, fields.with_entry((*left, *before), writer, claimed, changed)
+    return result, fields.with_entry((*left, *before), writer, claimed - NEVER_HELD, changed)
 
 
 def _refuse_conflicts(rest: Entries, taken: Fields) -> None:

@@ -71,7 +71,7 @@ def held_by_others(held: Iterable[Entry]) -> errors.ApiError:
     causes = [
         {"reason": "FieldManagerConflict", "message": _holder(entry), "field": fields.name_of(path)}
         for entry in held
-        for path in sorted(entry.fields)
+        for path in fields.in_order(entry.fields)
     ]
     plural = "s" if len(causes) > 1 else ""
     message = f"Apply failed with {len(causes)} conflict{plural}: " + "; ".join(

@@ -14,6 +14,9 @@ from fusioninfer.kube.memory import fields
 from fusioninfer.kube.memory.fields import Fields, Path
 from fusioninfer.kube.memory.schema import Listing, ListShape, MapShape, Scalar, Shape
 
+DUPLICATE = "duplicate entries for key"
+"""What an apply is refused for, and an update is not."""
+
 ABSENT: Final = object()
 """In place of a value that is not there; None is JSON's null."""
 
@@ -41,14 +44,17 @@ def problems(value: Any, shape: Shape, path: str = "") -> Iterator[str]:
 def _item_problems(value: list[Any], shape: ListShape, path: str) -> Iterator[str]:
     seen: set[str] = set()
     for index, item in enumerate(value):
-        step = str(index) if shape.listing is Listing.ATOMIC else _step(item, shape)
-        if step is None:
+        if shape.listing is Listing.ATOMIC:
+            name = f"[{index}]"
+        elif (step := _step(item, shape)) is not None:
+            name = fields.name_of((step,))
+        else:
             yield f"{path}: element {index}: omits all key fields {list(shape.keys)}, or is none that a set may hold"
             return
-        if step in seen:
-            yield f"{path}: duplicate entries for key {step}"
-        seen.add(step)
-        yield from problems(item, shape.items, f"{path}[{step}]")
+        if name in seen:
+            yield f"{path}: {DUPLICATE} {name}"
+        seen.add(name)
+        yield from problems(item, shape.items, f"{path}{name}")
 
 
 def fits_scalar(value: str | bool | int | float, scalar: Scalar) -> bool:

@@ -194,7 +194,7 @@ def _config(target: Target, body: Manifest) -> Manifest:
 def _fitting(kind: Kind, name: str, body: Manifest) -> Manifest:
     """`body` without unknown fields; raises errors.Refused if it has values of the wrong type."""
     known: Manifest = values.declared_part(body, kind.shape)
-    problem = next((found for found in values.problems(known, kind.shape) if "duplicate entries" not in found), None)
+    problem = next((found for found in values.problems(known, kind.shape) if values.DUPLICATE not in found), None)
     if problem is not None:
         field, _, why = problem.partition(": ")
         raise refusals.invalid(kind.resource, name, field.lstrip("."), why)
