@@ -31,8 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "parts", nargs="*", metavar="PART", help="; ".join(f"{p.name}: {p.meaning}" for p in parts.PARTS.values())
     )
-    up.add_argument("--gpu-nodes", type=int, default=4, help="how many nodes kwok plays")
-    up.add_argument("--gpus-per-node", type=int, default=8)
+    up.add_argument("--gpu-nodes", type=_count, default=4, help="how many nodes kwok plays")
+    up.add_argument("--gpus-per-node", type=_count, default=8)
     up.set_defaults(run=_up)
     commands.add_parser("down", help="leave nothing of it but the cache").set_defaults(run=lambda _: cluster.down())
     status = commands.add_parser("status", help="how it stands, and how to reach it")
@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     building = commands.add_parser("build", help="build the programs that are not cached yet")
     building.add_argument("programs", nargs="*", help="all if none is named")
     building.set_defaults(run=lambda options: build.build(options.programs or programs.PROGRAMS))
+    path = commands.add_parser("path", help="where a program is, such as kubectl")
+    path.add_argument("program", choices=list(programs.PROGRAMS), metavar="PROGRAM")
+    path.set_defaults(run=lambda options: print(programs.path(options.program)))
     load = commands.add_parser("load-image", help="make an image of files and load it")
     load.add_argument("name")
     load.add_argument(
@@ -49,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--entry", nargs="+", required=True, help="the words that are executed")
     load.set_defaults(run=_load_image)
     return parser
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of things")
+    return int(word)
 
 
 def _up(options: argparse.Namespace) -> None:
@@ -75,6 +84,9 @@ def _print(status: cluster.Status) -> None:
 
 def _load_image(options: argparse.Namespace) -> None:
     files = tuple((path, Path(file)) for path, _, file in (word.partition("=") for word in options.files))
+    for path, file in files:
+        if not path or not file.is_file():
+            raise Refusal(f"{path}={file}: write PATH=FILE, where FILE is a file of this machine")
     images.load(images.Image(options.name, files, tuple(options.entry)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import time
 from collections.abc import Iterable
@@ -33,12 +35,13 @@ def build(names: Iterable[str]) -> None:
 def _build(program: Program) -> None:
     """Into a file beside the place, then renamed: what is in place is whole, whoever is killed."""
     program.path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = program.path.with_name(f"{program.name}.unfinished")
+    unfinished = program.path.with_name(f"{program.name}.unfinished-{os.getpid()}")  # two may build at once
+    command = build_command(program, unfinished)
     started = time.monotonic()
-    log = program.path.with_name("build.log")
+    log = program.path.with_name(f"build-{os.getpid()}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            build_command(program, unfinished),
+            command,
             cwd=program.folder,
             env=build_environment(),
             stdin=subprocess.DEVNULL,
@@ -49,8 +52,11 @@ def _build(program: Program) -> None:
             _wait(process, program.name, started)
         finally:
             process.kill()
+            if process.wait():
+                unfinished.unlink(missing_ok=True)
     if process.returncode:
-        raise Refusal(f"{program.name} does not build:\n{_last_lines(log)}")
+        raise Refusal(f"{program.name} does not build:\n{_last_lines(log)}\nin {program.folder}: {shlex.join(command)}")
+    log.unlink(missing_ok=True)
     unfinished.rename(program.path)
     print(f"  {program.name}: built in {time.monotonic() - started:.0f} s", flush=True)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from testbed import build, control_plane, host, leftovers, node, parts, places, processes, programs
 from testbed.refusal import Refusal
@@ -52,6 +54,8 @@ def _state(known: dict[str, str]) -> str:
 def up(names: Sequence[str], wishes: parts.Wishes) -> Status:
     """Have a cluster with the parts called `names`; what runs already is kept."""
     host.check()
+    leftovers.check_folder()
+    _check_alone()
     wanted = [parts.PARTS[name] for name in names]
     needed = [*programs.NODE, *(program for part in wanted for program in part.programs)]
     missing = [name for name in needed if not programs.path(name).exists()]
@@ -75,7 +79,9 @@ def _begin(state: str) -> None:
     if state == "broken":
         print("an earlier cluster is broken: it is taken down first", flush=True)
     leftovers.remove()
-    places.STATE.mkdir(parents=True)
+    places.STATE.mkdir(parents=True, exist_ok=True)
+    places.RUN.mkdir(parents=True)
+    _HOME.write_text(str(places.STATE))
     try:
         host.make_network()
         host.check_ports()
@@ -92,8 +98,24 @@ def _begin(state: str) -> None:
 def down() -> None:
     """Leave nothing of the cluster on the host; the programs stay in the cache."""
     host.check()
+    leftovers.check_folder()
+    _check_alone()
     with _alone():
         leftovers.remove()
+
+
+_HOME = places.RUN / "home"
+"""Names the state folder of the cluster that has the bridge, the ports and the sockets."""
+
+
+def _check_alone() -> None:
+    """Raise Refusal if a cluster with another state folder is up: a machine has room for one."""
+    home = Path(_HOME.read_text()) if _HOME.exists() else places.STATE
+    if home != places.STATE and any(process.alive for process in processes.recorded(home / "processes")):
+        raise Refusal(
+            f"another cluster is up, with its state in {home}; take it down first: "
+            f"FUSIONINFER_TESTBED_DIR={home} python -m testbed down"
+        )
 
 
 @contextmanager
@@ -102,7 +124,13 @@ def _alone() -> Iterator[None]:
     with places.LOCK.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had it before us has unlinked it when done: then a third may lock a new file of that name.
+            replaced = not os.path.samestat(os.fstat(lock.fileno()), places.LOCK.stat())
         except OSError as error:
             raise Refusal("another `testbed up` or `down` is at work; wait for it") from error
-        yield
-    places.LOCK.unlink(missing_ok=True)
+        if replaced:
+            raise Refusal("another `testbed up` or `down` is at work; wait for it")
+        try:
+            yield
+        finally:
+            places.LOCK.unlink(missing_ok=True)  # before the lock is given up

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 from testbed import certificates, places, processes, programs
@@ -11,6 +10,7 @@ from testbed.refusal import Refusal
 
 READY_SECONDS = 60
 ADMIN, KUBELET, PROXY, DNS, KWOK = "admin", "kubelet", "kube-proxy", "coredns", "kwok"
+CONTROLLER_MANAGER, SCHEDULER = "kube-controller-manager", "kube-scheduler"
 
 AUDIT_POLICY = """\
 apiVersion: audit.k8s.io/v1
@@ -35,9 +35,11 @@ def write_identities() -> None:
     addresses = f"IP:{places.NODE_IP},IP:127.0.0.1,IP:{places.FIRST_SERVICE_IP}"
     certificates.issue("apiserver", "/CN=kube-apiserver", names=f"{addresses},{local}")
     certificates.issue(KUBELET, f"/O=system:nodes/CN=system:node:{places.NODE}")
+    for name in (CONTROLLER_MANAGER, SCHEDULER):  # their rights come with the API server (bootstrap roles)
+        certificates.issue(name, f"/CN=system:{name}")
     for name in (ADMIN, PROXY, DNS, KWOK):
         certificates.issue(name, f"/O=system:masters/CN={name}")
-    for name in (ADMIN, KUBELET, PROXY, DNS, KWOK):
+    for name in (ADMIN, KUBELET, CONTROLLER_MANAGER, SCHEDULER, PROXY, DNS, KWOK):
         certificates.kubeconfig(name)
 
 
@@ -45,23 +47,27 @@ def start() -> None:
     """Start all four; returns when the API server is ready."""
     _start_etcd()
     _start_api_server()
-    _await_api_server()
-    kubeconfig = places.KUBECONFIG
-    common = (
-        "--kubeconfig", kubeconfig, "--authentication-kubeconfig", kubeconfig, "--authorization-kubeconfig", kubeconfig,
-        "--leader-elect=false", "--bind-address", "127.0.0.1", "--kube-api-qps", "500", "--kube-api-burst", "1000",
-    )  # fmt: skip
+    processes.await_that("kube-apiserver", "is not ready", is_ready, READY_SECONDS)
     processes.start(
-        "kube-controller-manager",
+        CONTROLLER_MANAGER,
         [
-            programs.path("kube-controller-manager"), *common, "--use-service-account-credentials",
+            programs.path(CONTROLLER_MANAGER), *_common_flags(CONTROLLER_MANAGER), "--use-service-account-credentials",
             "--service-account-private-key-file", certificates.key("sa"),
             "--root-ca-file", certificates.certificate("ca"),
             "--cluster-signing-cert-file", certificates.certificate("ca"),
             "--cluster-signing-key-file", certificates.key("ca"),
         ],
     )  # fmt: skip
-    processes.start("kube-scheduler", [programs.path("kube-scheduler"), *common])
+    processes.start(SCHEDULER, [programs.path(SCHEDULER), *_common_flags(SCHEDULER)])
+
+
+def _common_flags(name: str) -> tuple[str | Path, ...]:
+    """Each as itself, not as admin: the audit log counts requests by user."""
+    kubeconfig = places.STATE / f"{name}.kubeconfig"
+    return (
+        "--kubeconfig", kubeconfig, "--authentication-kubeconfig", kubeconfig, "--authorization-kubeconfig", kubeconfig,
+        "--leader-elect=false", "--bind-address", "127.0.0.1", "--kube-api-qps", "500", "--kube-api-burst", "1000",
+    )  # fmt: skip
 
 
 def _start_etcd() -> None:
@@ -102,18 +108,9 @@ def _start_api_server() -> None:
     )  # fmt: skip
 
 
-def _await_api_server() -> None:
-    give_up = time.monotonic() + READY_SECONDS
-    while time.monotonic() < give_up:
-        if is_ready():
-            return
-        time.sleep(0.1)
-    raise Refusal(f"the API server is not ready after {READY_SECONDS} s; see {places.LOGS / 'kube-apiserver.log'}")
-
-
 def is_ready() -> bool:
     """The API server says that it is ready."""
-    return kubectl("get", "--raw", "/readyz", check=False).returncode == 0
+    return programs.path("kubectl").exists() and kubectl("get", "--raw", "/readyz", check=False).returncode == 0
 
 
 def kubectl(*words: str | Path, given: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -23,7 +23,14 @@ SYSCTLS = {
     # Without it the answer of a Service's pod on the same bridge goes past the address translation, and is lost.
     "net/bridge/bridge-nf-call-iptables": "1",
 }
-_BEFORE = places.STATE / "sysctls-before.json"
+CHANGED_BY_PROGRAMS = (
+    # kubelet: setupKernelTunables in k8s.io/kubernetes/pkg/kubelet/cm/container_manager_linux.go
+    "vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
+    # kube-proxy: sysctlRouteLocalnet in k8s.io/kubernetes/pkg/proxy/iptables/proxier.go
+    "net/ipv4/conf/all/route_localnet",
+)  # fmt: skip
+"""Settings that the cluster's programs change on their own: put back with ours."""
 
 
 def check() -> None:
@@ -40,13 +47,16 @@ def announce(building: list[str]) -> None:
     """Say what will be done to the host."""
     missing = missing_packages()
     install = f"{', '.join(missing)} (apt)" if missing else "nothing: all packages are there"
+    turned_on = ", ".join(SYSCTLS)
     build = f"{', '.join(building)} into {places.cache_folder()}" if building else "nothing: all programs are cached"
     print(
         f"""\
 This will, on this machine:
   install    {install}
   build      {build}
-  network    bridge {places.BRIDGE} with {places.NODE_IP}/16; iptables rules; turn on {", ".join(SYSCTLS)}
+  network    bridge {places.BRIDGE} with {places.NODE_IP}/16, a route to {places.SERVICE_NET}, iptables rules
+  settings   turned on: {turned_on}
+             changed by kubelet and kube-proxy: {", ".join(CHANGED_BY_PROGRAMS)}
   files      {places.STATE}, {places.RUN}
 `python -m testbed down` takes all but packages and cache away again.""",
         flush=True,
@@ -80,12 +90,15 @@ def install() -> None:
 
 def make_network() -> None:
     """The bridge, before any pod, so that the API server and DNS can listen on its address."""
+    subprocess.run(["modprobe", "br_netfilter"], check=False, capture_output=True)  # built into some kernels
+    settings = (*SYSCTLS, *CHANGED_BY_PROGRAMS)
+    before = {name: _sysctl(name).read_text().strip() for name in settings if _sysctl(name).exists()}
+    places.SETTINGS_BEFORE.write_text(json.dumps(before))
     run("ip", "link", "add", places.BRIDGE, "type", "bridge")
     run("ip", "addr", "add", f"{places.NODE_IP}/16", "dev", places.BRIDGE)
     run("ip", "link", "set", places.BRIDGE, "up")
-    subprocess.run(["modprobe", "br_netfilter"], check=False, capture_output=True)  # built into some kernels
-    before = {name: _sysctl(name).read_text().strip() for name in SYSCTLS if _sysctl(name).exists()}
-    _BEFORE.write_text(json.dumps(before))
+    # Else the host reaches Services only where it has a default route, and what no rule matches leaves by that.
+    run("ip", "route", "add", places.SERVICE_NET, "dev", places.BRIDGE)
     for name, value in SYSCTLS.items():
         if before.get(name) != value:
             _sysctl(name).write_text(value)
@@ -94,9 +107,9 @@ def make_network() -> None:
 def remove_network() -> None:
     """The bridge gone, and the settings as they were before."""
     subprocess.run(["ip", "link", "del", places.BRIDGE], check=False, capture_output=True)
-    if _BEFORE.exists():
-        for name, value in json.loads(_BEFORE.read_text()).items():
-            if _sysctl(name).exists():
+    if places.SETTINGS_BEFORE.exists():
+        for name, value in json.loads(places.SETTINGS_BEFORE.read_text() or "{}").items():
+            if _sysctl(name).exists() and _sysctl(name).read_text().strip() != value:
                 _sysctl(name).write_text(value)
 
 

@@ -17,16 +17,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from testbed import host, places, processes
+from testbed.refusal import Refusal
 
 # First what would start again what ends next; then containers; then what they need to end.
 CONTROLLERS = ("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns", "kwok")
 _OURS_IN_IPTABLES = re.compile(rf"KUBE-|{places.BRIDGE}")
 SHIM_SOCKETS = Path("/run/containerd/s")
 """Where containerd's shims listen, whatever the configuration says (containerd 1.6, runtime/v2/shim)."""
+DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
+"""Where a kubelet listens whatever its root is (DevicePluginPath of k8s.io/kubelet/pkg/apis/deviceplugin)."""
 
 
 def remove() -> None:
-    """The host as it was before; fine also if there is nothing."""
+    """The host as it was before. If nothing of ours is there, nothing is touched: rules may be another Kubernetes'."""
+    if not are_there():
+        return
     processes.end(CONTROLLERS)
     _end_containers()
     processes.end(first=signal.SIGKILL)  # etcd's data goes too: nobody needs to say good-bye
@@ -41,10 +46,19 @@ def are_there() -> bool:
     return places.STATE.exists() or places.RUN.exists() or Path(f"/sys/class/net/{places.BRIDGE}").exists()
 
 
+def check_folder() -> None:
+    """Raise Refusal if the state folder holds anything but a cluster's state: it is deleted with the cluster."""
+    if places.STATE.exists() and not places.SETTINGS_BEFORE.exists() and any(places.STATE.iterdir()):
+        raise Refusal(
+            f"{places.STATE} holds files that are no cluster's, and `down` would delete them: "
+            "name a new or empty folder in FUSIONINFER_TESTBED_DIR"
+        )
+
+
 def _end_containers() -> None:
     shims = our_shims()
     tree = processes.children()
-    inside = [pid for shim in shims for pid in _descendants(shim, tree)]
+    inside = {*containerized(), *(pid for shim in shims for pid in _descendants(shim, tree))}
     for pid in (*inside, *shims):
         try:
             os.kill(pid, signal.SIGKILL)
@@ -62,6 +76,20 @@ def our_shims() -> list[int]:
         if folder.name.isdigit():
             words = processes.command_line(int(folder.name))
             if words and "containerd-shim" in words[0] and str(places.CONTAINERD_SOCKET) in words:
+                found.append(int(folder.name))
+    return found
+
+
+def containerized() -> list[int]:
+    """The processes in our containers, also those whose shim is dead: their root was mounted from our folder."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                mounts = (folder / "mountinfo").read_text().splitlines()
+            except OSError:
+                continue
+            if any(line.split()[4] == "/" and f"={places.STATE}/containerd/" in line for line in mounts):
                 found.append(int(folder.name))
     return found
 
@@ -93,9 +121,12 @@ def _remove_files() -> None:
     _remove_links(Path("/var/log/containers"))
     for result in addresses():
         result.unlink(missing_ok=True)
-    for folder in (places.RUN, places.STATE):
-        shutil.rmtree(folder, ignore_errors=True)
+    _remove_cgroups()
+    shutil.rmtree(places.RUN, ignore_errors=True)
+    _remove_state()
     for parent in (
+        DEVICE_PLUGINS,
+        DEVICE_PLUGINS.parent,
         "/var/lib/cni/results",
         "/var/lib/cni",
         "/var/log/containers",
@@ -103,7 +134,16 @@ def _remove_files() -> None:
         "/run/containerd",
     ):
         _remove_if_empty(Path(parent))
-    _remove_cgroups()
+
+
+def _remove_state() -> None:
+    """What the folder is known by goes last, so that a `down` that was killed can be run again."""
+    for path in places.STATE.glob("*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != places.SETTINGS_BEFORE:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(places.STATE, ignore_errors=True)
 
 
 def addresses() -> list[Path]:
@@ -112,8 +152,8 @@ def addresses() -> list[Path]:
 
 
 def _remove_dead_sockets() -> None:
-    """The sockets of shims that are no more: nobody listens on them."""
-    for path in SHIM_SOCKETS.glob("*"):
+    """The sockets of shims and kubelets that are no more: nobody listens on them."""
+    for path in (*SHIM_SOCKETS.glob("*"), *DEVICE_PLUGINS.glob("*.sock")):
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(path))

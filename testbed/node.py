@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
+import subprocess
 
 from testbed import certificates, images, places, processes, programs
 from testbed.control_plane import DNS, KUBELET, PROXY, kubectl
-from testbed.refusal import Refusal
 
 READY_SECONDS = 60
 CNI = places.STATE / "cni"
@@ -59,6 +58,9 @@ volumePluginDir: {KUBELET_ROOT}/volume-plugins
 clusterDNS: [{places.NODE_IP}]
 clusterDomain: cluster.local
 shutdownGracePeriod: 0s
+# An image that is collected cannot be pulled again, and a full disk is the machine's own affair.
+imageGCHighThresholdPercent: 100
+evictionHard: {{memory.available: 100Mi}}
 """  # noqa: E501 - one line of YAML
 
 COREFILE = f"""\
@@ -83,12 +85,12 @@ def start() -> None:
     corefile = places.STATE / "Corefile"
     corefile.write_text(COREFILE)
     processes.start("coredns", [programs.path("coredns"), "-conf", corefile])
-    _await_ready()
+    processes.await_that("kubelet", "has no Ready node", _is_ready, READY_SECONDS)
+    processes.await_that("kube-proxy", "has written no rules", _has_rules, READY_SECONDS)
 
 
 def _start_containerd() -> None:
     CNI.mkdir(parents=True, exist_ok=True)
-    places.RUN.mkdir(parents=True, exist_ok=True)
     network = {
         "cniVersion": "0.4.0",
         "name": places.NETWORK,
@@ -106,11 +108,7 @@ def _start_containerd() -> None:
     config = places.STATE / "containerd.toml"
     config.write_text(CONTAINERD)
     processes.start("containerd", ["containerd", "--config", config, "--log-level", "warn"])
-    give_up = time.monotonic() + READY_SECONDS
-    while not places.CONTAINERD_SOCKET.exists():
-        if time.monotonic() > give_up:
-            raise Refusal(f"containerd does not start; see {places.LOGS / 'containerd.log'}")
-        time.sleep(0.05)
+    processes.await_that("containerd", "does not listen", places.CONTAINERD_SOCKET.exists, READY_SECONDS)
 
 
 def _start_kubelet() -> None:
@@ -140,13 +138,15 @@ def _start_proxy() -> None:
     )  # fmt: skip
 
 
-def _await_ready() -> None:
-    give_up = time.monotonic() + READY_SECONDS
-    while time.monotonic() < give_up:
-        told = kubectl(
-            "get", "node", places.NODE, "-o", 'jsonpath={.status.conditions[?(@.type=="Ready")].status}', check=False
-        )
-        if told.stdout == "True":
-            return
-        time.sleep(0.1)
-    raise Refusal(f"the node is not Ready after {READY_SECONDS} s; see {places.LOGS / 'kubelet.log'}")
+def _is_ready() -> bool:
+    ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+    return kubectl("get", "node", places.NODE, "-o", ready, check=False).stdout == "True"
+
+
+def _has_rules() -> bool:
+    """Connections to the API server's Service are translated. Its /healthz says 200 before anything was written.
+
+    A connection that is opened earlier goes nowhere, and stays so.
+    """
+    told = subprocess.run(["iptables", "-t", "nat", "-S", "KUBE-SERVICES"], check=False, capture_output=True, text=True)
+    return f"{places.FIRST_SERVICE_IP}/32" in told.stdout

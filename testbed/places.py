@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-STATE = Path(os.environ.get("FUSIONINFER_TESTBED_DIR", "/var/lib/fusioninfer-testbed"))
+STATE = Path(os.environ.get("FUSIONINFER_TESTBED_DIR") or "/var/lib/fusioninfer-testbed").resolve()
 RUN = Path("/run/fusioninfer-testbed")
 """Sockets and containerd's state; short, since a socket's path has at most 107 characters."""
 CONTAINERD_SOCKET = RUN / "containerd.sock"
+SETTINGS_BEFORE = STATE / "sysctls-before.json"
+"""The first file in the state folder and the last to go: by it a folder is known to be a cluster's."""
 LOGS = STATE / "log"
 PKI = STATE / "pki"
 AUDIT_LOG = STATE / "audit.log"

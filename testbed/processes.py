@@ -11,15 +11,17 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import places
+from testbed.refusal import Refusal
 
 RECORDS = places.STATE / "processes"
 GRACE_SECONDS = 3.0
+LAST_LINES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,36 @@ def start(name: str, command: Sequence[str | Path], *, environment: dict[str, st
         )
     process = Process(name, child.pid, began(child.pid) or 0)
     RECORDS.mkdir(parents=True, exist_ok=True)
-    (RECORDS / f"{name}.json").write_text(json.dumps({"pid": process.pid, "began": process.began}))
+    unfinished = RECORDS / f"{name}.unfinished"
+    unfinished.write_text(json.dumps({"pid": process.pid, "began": process.began}))
+    unfinished.rename(RECORDS / f"{name}.json")
     return process
 
 
-def recorded() -> tuple[Process, ...]:
-    """All that were started and not ended, dead or alive."""
+def recorded(folder: Path | None = None) -> tuple[Process, ...]:
+    """All that were started and not ended, dead or alive: by us, or as `folder` has it of another cluster."""
     found = []
-    for record in sorted(RECORDS.glob("*.json")):
+    for record in sorted((folder or RECORDS).glob("*.json")):
         content = json.loads(record.read_text())
         found.append(Process(record.stem, content["pid"], content["began"]))
     return tuple(found)
+
+
+def await_that(name: str, does: str, condition: Callable[[], bool], seconds: float) -> None:
+    """Return when `condition` holds; raises Refusal with the last words of process `name` if it ends or is too slow."""
+    give_up = time.monotonic() + seconds
+    process = next(process for process in recorded() if process.name == name)
+    while not condition():
+        if not _still_there(process):
+            raise Refusal(f"{name} has ended; it said:\n{_last_words(name)}")
+        if time.monotonic() > give_up:
+            raise Refusal(f"{name} {does} after {seconds:.0f} s; it said:\n{_last_words(name)}")
+        time.sleep(0.05)
+
+
+def _last_words(name: str) -> str:
+    """The end of a log, which goes with the cluster."""
+    return "\n".join((places.LOGS / f"{name}.log").read_text(errors="replace").splitlines()[-LAST_LINES:])
 
 
 def end(names: Iterable[str] | None = None, *, first: signal.Signals = signal.SIGTERM) -> None:

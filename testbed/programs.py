@@ -114,9 +114,21 @@ def build_environment() -> dict[str, str]:
 
 @cache
 def module_folder(module: str, path: str) -> Path:
-    """The sources of the Go module `path` as pinned by the folder `module`: manifests and CRDs are read from there."""
-    told = subprocess.run(
-        [_go(), "list", "-m", "-f", "{{.Dir}}", path],
-        capture_output=True, text=True, check=True, cwd=MODULES / module, env=build_environment(),
-    )  # fmt: skip
-    return Path(told.stdout.strip())
+    """The sources of the Go module `path` as pinned by the folder `module`: manifests and CRDs are read from there.
+
+    They are fetched if they are not there: the program may be cached where the module is not.
+    """
+    found = _run_go(module, "list", "-m", "-f", "{{.Dir}}", path)
+    if not found:
+        _run_go(module, "mod", "download", path)
+        found = _run_go(module, "list", "-m", "-f", "{{.Dir}}", path)
+    return Path(found)
+
+
+def _run_go(module: str, *words: str) -> str:
+    done = subprocess.run(
+        [_go(), *words], capture_output=True, text=True, check=False, cwd=MODULES / module, env=build_environment()
+    )
+    if done.returncode:
+        raise Refusal(f"go {' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout.strip()

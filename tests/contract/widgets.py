@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -103,6 +103,10 @@ SERVED = (
     _built_in(LEASES, subresources=(), counts_generations=False),
 )
 """What of all this a memory server serves."""
+
+
+Make = Callable[..., Manifest]
+"""Makes a manifest of a name, with metadata."""
 
 
 def a_widget(name: str = "w", spec: Manifest | None = None, **metadata: Any) -> Manifest:
@@ -207,14 +211,14 @@ class Namespace:
         page = await self.send(requests.list_page(resource, self.name))
         return str(page["metadata"]["resourceVersion"])
 
-    async def frames(self, request: Request) -> AsyncIterator[Manifest]:
+    async def frames(self, request: Request) -> AsyncGenerator[Manifest]:
         """The frames of a watch, as they come."""
         async for line in self.kube.stream(request):
             yield msgspec.json.decode(line)
 
 
-async def eventually(look: Callable[[], Awaitable[bool]], what: str, seconds: float = 30) -> None:
-    """Wait until `look` says yes: a real garbage collector takes its time."""
+async def eventually(look: Callable[[], Awaitable[bool]], what: str, seconds: float = 120) -> None:
+    """Wait until `look` says yes: a real garbage collector takes its time, all the more after many tests."""
     for _ in range(int(seconds * 10)):
         if await look():
             return

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import build, host, images, places, processes, programs
+from testbed import build, host, images, leftovers, places, processes, programs
 from testbed.programs import Program
 from testbed.refusal import Refusal
 
@@ -57,7 +57,7 @@ def test_a_program_is_built_once(module: Path, capfd: pytest.CaptureFixture[str]
 def test_a_program_that_does_not_build_is_told_in_the_compilers_words(module: Path) -> None:
     (module / "main.go").write_text("package main\n\nfunc main() { nonsense }\n")
 
-    with pytest.raises(Refusal, match="undefined: nonsense"):
+    with pytest.raises(Refusal, match=r"undefined: nonsense(.|\n)*go build -mod=readonly"):
         build.build(["hello"])
 
     assert not HELLO.path.exists()
@@ -106,6 +106,47 @@ def test_what_was_started_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     assert not started.alive
     assert processes.recorded() == ()
+
+
+def test_a_process_that_ended_is_told_by_its_last_words_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "RECORDS", tmp_path / "processes")
+    monkeypatch.setattr(places, "LOGS", tmp_path / "log")
+    processes.start("talker", [sys.executable, "-c", "raise SystemExit('no such flag')"])
+
+    with pytest.raises(Refusal, match=r"talker has ended(.|\n)*no such flag"):
+        processes.await_that("talker", "is not ready", lambda: False, 60)
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_a_folder_with_somebodys_files_is_refused_and_kept(command: str, tmp_path: Path) -> None:
+    letter = tmp_path / "letter.txt"
+    letter.write_text("dear")
+    environment = {**os.environ, "FUSIONINFER_TESTBED_DIR": str(tmp_path)}
+
+    done = subprocess.run([sys.executable, "-m", "testbed", command], capture_output=True, text=True, env=environment)
+
+    assert done.returncode == 2
+    assert f"{tmp_path} holds files that are no cluster's" in done.stderr
+    assert letter.read_text() == "dear"
+
+
+def test_a_down_that_was_killed_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "STATE", tmp_path)
+    monkeypatch.setattr(places, "SETTINGS_BEFORE", tmp_path / "sysctls-before.json")
+    places.SETTINGS_BEFORE.write_text("{}")
+    (tmp_path / "log").mkdir()
+
+    leftovers.check_folder()
+
+
+def test_less_than_no_nodes_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "testbed", "up", "kwok", "--gpu-nodes=-1"], capture_output=True, text=True
+    )
+
+    assert done.returncode == 2
 
 
 def test_a_port_that_is_taken_is_refused_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,8 +40,9 @@ RULES = (
         "roles; get: to learn who holds a name that is taken",
     ),
     Rule(
-        "", ("services",), ("get", "list", "watch", "create", "patch"),
-        "entries, which live as long as their service; get: to learn who holds a name that is taken",
+        "", ("services",), ("get", "list", "watch", "create", "patch", "delete"),
+        "entries; get: to learn who holds a name that is taken; delete: admission may let those alone set an owner who "
+        "may delete the child",
     ),
     Rule("", ("pods",), ("list", "watch"), "how the copies of a role are"),
     Rule("", ("events",), ("create", "patch"), "what users are told"),

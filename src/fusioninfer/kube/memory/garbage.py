@@ -52,8 +52,8 @@ class _Collection:
                 self._judge(dependent)
         elif new.owners and (old is None or old.owners != new.owners):
             self._judge(new)
-        if new is not None and new.deleting:
-            self._go_on_deleting(new)
+        if new is not None and new.deleting and (owner := self._storage.by_uid(new.uid)) is not None:
+            self._go_on_deleting(owner)
         if old is not None and (new is None or new.owners != old.owners):
             for reference in old.owners:
                 self._release(reference["uid"])

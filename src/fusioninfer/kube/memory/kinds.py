@@ -84,7 +84,7 @@ class Kinds:
         if len(rest) > 2 and rest[0] == "namespaces" and (group, version, rest[2]) in self._kinds:
             namespace, rest = rest[1], rest[2:]
         kind = self._kinds.get((group, version, rest[0])) if rest else None
-        if kind is None or len(rest) > 3:
+        if kind is None or len(rest) > 3 or (kind.resource.namespaced and not namespace and len(rest) > 1):
             raise refusals.no_such_path()
         _, name, subresource = (*rest, "", "")[:3]
         if subresource and subresource not in kind.served.subresources:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 
 import msgspec
 
@@ -11,10 +10,8 @@ from fusioninfer.kube import errors
 from fusioninfer.kube.memory import refusals
 from fusioninfer.kube.memory.kinds import Target
 from fusioninfer.kube.memory.selectors import Selector
-from fusioninfer.kube.memory.storage import Storage, Stored
+from fusioninfer.kube.memory.storage import Storage, Stored, View
 from fusioninfer.kube.requests import Manifest
-
-View = Callable[[Stored], bytes]
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -36,7 +33,7 @@ class Token(msgspec.Struct, frozen=True):
 
 
 def page(storage: Storage, target: Target, selects: Selector, limit: int, continue_token: str, view: View) -> bytes:
-    """The next `limit` objects of a collection (0: all), encoded by `view`; raises errors.Gone for an old token."""
+    """The next `limit` objects of a collection (0: all), shown as `view`; raises errors.Gone for an old token."""
     token = Token.read(continue_token) if continue_token else Token(storage.version, "", "")
     matching = [live for live in _at(storage, target, token) if selects(live.labels)]
     left = [live for live in matching if (live.place.namespace, live.place.name) > (token.namespace, token.name)]
@@ -45,13 +42,15 @@ def page(storage: Storage, target: Target, selects: Selector, limit: int, contin
     if len(shown) < len(left):
         last = shown[-1].place
         metadata["continue"] = Token(token.version, last.namespace, last.name).written()
-    resource = target.kind.resource
+    kind, api_version = target.kind.resource.kind, target.kind.resource.api_version
+    if view is View.METADATA:
+        kind, api_version = "PartialObjectMetadata", "meta.k8s.io/v1"
     return msgspec.json.encode(
         {
-            "kind": f"{resource.kind}List",
-            "apiVersion": resource.api_version,
+            "kind": f"{kind}List",
+            "apiVersion": api_version,
             "metadata": metadata,
-            "items": [msgspec.Raw(view(live)) for live in shown],
+            "items": [msgspec.Raw(live.shown(view)) for live in shown],
         }
     )
 

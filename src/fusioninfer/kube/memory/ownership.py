@@ -30,7 +30,12 @@ def created(value: Any, shape: Shape, writer: Writer) -> Entries:
 
 
 def updated(old: Any, new: Any, entries: Entries, shape: Shape, writer: Writer) -> Entries:
-    """Who holds what after `writer` replaced `old` by `new`: whatever it changed is its own now."""
+    """Who holds what after `writer` replaced `old` by `new`: whatever it changed is its own now.
+
+    Of an object that exists and that nobody holds anything of, nobody will until it is applied.
+    """
+    if old and not entries:
+        return ()
     change = values.difference(old, new, shape)
     taken = frozenset(change.added | change.modified) - NEVER_HELD
     kept = fields.held_by(entries, writer) - change.removed

@@ -119,11 +119,6 @@ def expired(message: str) -> errors.ApiError:
     return _error(410, "Expired", message)
 
 
-def too_new(version: int, current: int) -> errors.ApiError:
-    message = f"Too large resource version: {version}, current: {current}"
-    return _error(504, "Timeout", message, {"retryAfterSeconds": 1})
-
-
 def manager_required() -> errors.ApiError:
     cause = {"reason": "FieldValueRequired", "message": "is required for apply patch", "field": "fieldManager"}
     message = 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'

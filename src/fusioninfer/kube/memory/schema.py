@@ -17,10 +17,10 @@ Schema = Mapping[str, Any]
 class Scalar(Enum):
     """Which values that have no parts fit."""
 
-    NUMBER = auto()
-    STRING = auto()
-    BOOLEAN = auto()
-    ANY = auto()
+    NUMBER = "numeric"
+    STRING = "string"
+    BOOLEAN = "boolean"
+    ANY = "any scalar"
 
 
 class Listing(Enum):

@@ -15,8 +15,8 @@ from fusioninfer.kube.memory.fields import Writer
 from fusioninfer.kube.memory.garbage import Garbage
 from fusioninfer.kube.memory.kinds import Kinds, Served, Target
 from fusioninfer.kube.memory.selectors import Selector
-from fusioninfer.kube.memory.storage import Place, Storage, Stored
-from fusioninfer.kube.memory.watches import View, Watch
+from fusioninfer.kube.memory.storage import Place, Storage, Stored, View
+from fusioninfer.kube.memory.watches import Watch
 from fusioninfer.kube.memory.writes import Deletion, Writes
 from fusioninfer.kube.requests import APPLY, Manifest, Request
 
@@ -106,15 +106,13 @@ class MemoryServer:
         over = asyncio.ensure_future(self._sleep(seconds))
         endings = self._endings
         try:
-            while not over.done() and self._endings == endings:
+            while True:
                 for line in watch.news():
                     yield line
-                if watch.failed:
+                if watch.failed or over.done() or self._endings != endings:
                     return
                 if watch.is_up_to_date:
-                    grown = self._storage.grown()
-                    await asyncio.wait((grown, over), return_when=asyncio.FIRST_COMPLETED)
-                    grown.cancel()
+                    await self._storage.changed(over)
         finally:
             over.cancel()
 
@@ -130,7 +128,7 @@ class MemoryServer:
         live = self._live(target)
         if target.subresource == "scale":
             return msgspec.json.encode(scale.scale_of(live))
-        return _view(request, listing=False)(live)
+        return live.shown(_view(request, listing=False))
 
     def _live(self, target: Target) -> Stored:
         live = self._storage.get(Place.of(target.kind.resource, target.namespace, target.name))
@@ -140,7 +138,7 @@ class MemoryServer:
 
     def _write(self, target: Target, request: Request) -> bytes:
         match request.method, bool(target.name):
-            case "POST", False:
+            case "POST", False if target.namespace or not target.kind.resource.namespaced:
                 body = _checked(target, _decoded(request.body))
                 return self._writes.create(target, body, self._writer(target, request, "Update")).encoded
             case "PUT", True:
@@ -216,19 +214,11 @@ def _selector(request: Request) -> Selector:
 def _view(request: Request, *, listing: bool) -> View:
     """How the answer shows an object, by the Accept header."""
     if "as=" not in request.accept:
-        return _whole
+        return View.WHOLE
     wanted = "PartialObjectMetadataList" if listing else "PartialObjectMetadata"
     if f"as={wanted};" not in f"{request.accept};":
         raise refusals.not_acceptable(request.accept)
-    return _metadata
-
-
-def _whole(live: Stored) -> bytes:
-    return live.encoded
-
-
-def _metadata(live: Stored) -> bytes:
-    return live.encoded_metadata
+    return View.METADATA
 
 
 def _decoded(body: bytes) -> Manifest:

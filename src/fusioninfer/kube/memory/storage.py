@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from itertools import islice
 from typing import Any
 
@@ -37,6 +38,13 @@ class Place:
         """Whether it is in the collection: of all namespaces, if `namespace` is empty."""
         same_kind = self.plural == resource.plural and self.group == resource.group
         return same_kind and namespace in ("", self.namespace)
+
+
+class View(Enum):
+    """How much of an object is shown."""
+
+    WHOLE = auto()
+    METADATA = auto()
 
 
 @dataclass(slots=True)
@@ -79,6 +87,10 @@ class Stored:
     def deleting(self) -> bool:
         return "deletionTimestamp" in self.metadata
 
+    def shown(self, view: View) -> bytes:
+        """The object in JSON, or as a PartialObjectMetadata."""
+        return self.encoded if view is View.WHOLE else self._metadata_alone()
+
     @property
     def encoded(self) -> bytes:
         """The object as JSON."""
@@ -86,9 +98,7 @@ class Stored:
             self._encoded = msgspec.json.encode({**self.manifest, "metadata": self._whole_metadata()})
         return self._encoded
 
-    @property
-    def encoded_metadata(self) -> bytes:
-        """The object as a PartialObjectMetadata in JSON."""
+    def _metadata_alone(self) -> bytes:
         if not self._encoded_metadata:
             partial = {
                 "kind": "PartialObjectMetadata",
@@ -166,10 +176,8 @@ class Storage:
         return [objects[place] for place in sorted(objects)]
 
     def since(self, version: int) -> list[Change]:
-        """What happened after `version`; raises errors.Gone if that is not remembered, or that it is to come."""
-        new = self.version - version
-        if new < 0:
-            raise refusals.too_new(version, self.version)
+        """What happened after `version`, which may be yet to come; raises errors.Gone if that is not remembered."""
+        new = max(0, self.version - version)
         if new > len(self._changes):
             oldest = self.version - len(self._changes)
             raise refusals.expired(f"too old resource version: {version} ({oldest})")
@@ -179,18 +187,20 @@ class Storage:
         """Forget all that happened, as etcd does when it compacts."""
         self._changes.clear()
 
-    def grown(self) -> asyncio.Future[None]:
-        """Done at the next change, or when `wake` is called."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(self._waiting.discard)
-        self._waiting.add(future)
-        return future
+    async def changed(self, over: asyncio.Future[None]) -> None:
+        """Returns after the next change, when `wake` is called, or when it is `over`."""
+        change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(change)
+        try:
+            await asyncio.wait((change, over), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._waiting.discard(change)
 
     def wake(self) -> None:
         """Wake all who wait for a change."""
-        for future in tuple(self._waiting):
-            if not future.done():
-                future.set_result(None)
+        for change in self._waiting:
+            if not change.done():
+                change.set_result(None)
         self._waiting.clear()
 
     def _record(self, old: Stored | None, new: Stored | None, place: Place) -> None:

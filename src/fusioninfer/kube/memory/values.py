@@ -70,7 +70,7 @@ def fits_scalar(value: str | bool | int | float, scalar: Scalar) -> bool:
 
 
 def _expected(shape: Shape) -> str:
-    kinds = (shape.scalar and shape.scalar.name.lower(), shape.list and "list", shape.map and "map")
+    kinds = (shape.scalar and shape.scalar.value, shape.list and "list", shape.map and "map")
     return " or ".join(kind for kind in kinds if kind)
 
 
@@ -174,20 +174,42 @@ def _compare(old: Any, new: Any, shape: Shape, path: Path, found: Difference) ->
     if new is ABSENT:
         found.removed.update(_all(old, shape, path))
         return
-    old_shape, new_shape = _granular(old, shape), _granular(new, shape)
-    if old_shape is None or old_shape is not new_shape or not (old or new):
-        if old != new:
+    common = _common(old, new, shape)
+    if common is None or not (old or new):
+        if not same(old, new):
             found.modified.add(path)
             found.removed.update(_all(old, shape, path) - {path})
             found.added.update(_all(new, shape, path) - {path})
         return
-    old_parts, new_parts = _parts(old, old_shape), _parts(new, old_shape)
+    old_parts, new_parts = _parts(old, common), _parts(new, common)
     for step in old_parts.keys() | new_parts.keys():
-        part_shape = _shape_at(step, old_shape)
+        part_shape = _shape_at(step, common)
         _compare(old_parts.get(step, ABSENT), new_parts.get(step, ABSENT), part_shape, (*path, step), found)
 
 
+def same(old: Any, new: Any) -> bool:
+    """Whether both are the same JSON: to Python, true is 1."""
+    if old != new:
+        return False
+    match old:
+        case dict():
+            return all(same(child, new[name]) for name, child in old.items())
+        case list():
+            return all(map(same, old, new))
+    return isinstance(old, bool) == isinstance(new, bool)
+
+
+def _common(old: Any, new: Any, shape: Shape) -> MapShape | ListShape | None:
+    """The shape by whose parts both are compared, null being without parts; None if they are compared as one."""
+    old_shape, new_shape = _granular(old, shape), _granular(new, shape)
+    if old is None or new is None:
+        return old_shape or new_shape
+    return old_shape if old_shape is new_shape else None
+
+
 def _parts(value: Any, shape: MapShape | ListShape) -> Mapping[str, Any]:
+    if value is None:
+        return {}
     if isinstance(shape, ListShape):
         return _items(value, shape)
     return {fields.step_of_name(name): child for name, child in value.items()}
@@ -215,6 +237,8 @@ def merged(old: Any, new: Any, shape: Shape) -> Any:
     """`old` with all of `new` written into it."""
     if old is ABSENT or new is ABSENT:
         return old if new is ABSENT else new
+    if new is None and old and _granular(old, shape) is not None:
+        return old
     match _granular(old, shape), _granular(new, shape):
         case ((MapShape() as map_shape), MapShape()):
             return {

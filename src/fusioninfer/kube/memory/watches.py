@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
@@ -10,10 +10,7 @@ from fusioninfer.kube import errors
 from fusioninfer.kube.memory import refusals
 from fusioninfer.kube.memory.kinds import Target
 from fusioninfer.kube.memory.selectors import Selector
-from fusioninfer.kube.memory.storage import Change, Storage, Stored
-
-View = Callable[[Stored], bytes]
-"""How an object is shown: whole, or its metadata alone."""
+from fusioninfer.kube.memory.storage import Change, Storage, View
 
 
 class Watch:
@@ -32,7 +29,7 @@ class Watch:
 
     @property
     def is_up_to_date(self) -> bool:
-        return self._version == self._storage.version
+        return self._version >= self._storage.version
 
     def news(self) -> Iterator[bytes]:
         """The frames of what happened since it was last asked; at last one of type ERROR, if that is not known."""
@@ -59,7 +56,7 @@ class Watch:
     def _beginning(self) -> Iterator[bytes]:
         for live in self._storage.collection(self._resource, self._namespace, self._version):
             if self._selects(live.labels):
-                yield _frame("ADDED", self._view(live))
+                yield _frame("ADDED", live.shown(self._view))
 
     def _changes(self) -> Iterator[bytes]:
         for change in self._storage.since(self._version):
@@ -72,9 +69,9 @@ class Watch:
         old = change.old if change.old is not None and self._selects(change.old.labels) else None
         new = change.new if change.new is not None and self._selects(change.new.labels) else None
         if new is not None:
-            yield _frame("ADDED" if old is None else "MODIFIED", self._view(new))
+            yield _frame("ADDED" if old is None else "MODIFIED", new.shown(self._view))
         elif old is not None:
-            yield _frame("DELETED", self._view(old.at(change.version)))
+            yield _frame("DELETED", old.at(change.version).shown(self._view))
 
 
 def _number(resource_version: str) -> int:

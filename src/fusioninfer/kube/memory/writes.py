@@ -21,6 +21,9 @@ FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 """Finalizer of an object whose dependents are yet to be set free."""
 
+REPLICAS = ("f:spec", "f:replicas")
+"""The field that is scaled. While nobody holds it, who scales does not come to hold it either."""
+
 _OURS = (
     *("name", "namespace", "uid", "creationTimestamp", "generation"),
     *("deletionTimestamp", "deletionGracePeriodSeconds"),
@@ -60,7 +63,7 @@ class Writes:
         if self._storage.get(place) is not None:
             raise refusals.exists(kind.resource, name)
         new = _without_status(kind, _fitting(kind, name, body))
-        new = {**new, "metadata": _free_metadata(new["metadata"])}
+        new = {**new, "metadata": _tidy(_free_metadata(new["metadata"]))}
         entries = ownership.created(new, kind.shape, writer)
         return self._store_first(kind, place, new, entries)
 
@@ -68,15 +71,18 @@ class Writes:
         """Replace an object, or only its status, by what was PUT or came out of a patch."""
         kind = target.kind
         live = self._live(target)
-        self._check_guards(kind, live, body["metadata"])
+        self._check_guards(target, live, body["metadata"])
         new = _fitting(kind, target.name, body)
         if target.subresource == "status":
-            new = {**live.manifest, "status": new.get("status")}
+            new = {**_without_status(kind, live.manifest), **_status(kind, new)}
         else:
-            metadata = {**_free_metadata(new["metadata"]), **_system_metadata(live)}
-            new = {**_without_status(kind, new), **_status(kind, live), "metadata": metadata}
-        new = values.without_nulls(new)
-        entries = ownership.updated(live.manifest, new, live.entries, kind.shape, writer)
+            metadata = {**_tidy(_free_metadata(new["metadata"])), **_system_metadata(live)}
+            new = {**_without_status(kind, new), **_status(kind, live.manifest), "metadata": metadata}
+        if not kind.served.custom:
+            new = values.without_nulls(new)
+        entries = live.entries
+        if target.subresource != "scale" or any(REPLICAS in entry.fields for entry in entries):
+            entries = ownership.updated(live.manifest, new, entries, kind.shape, writer)
         return self._store(kind, live, new, entries, target.subresource)
 
     def apply(self, target: Target, body: Manifest, writer: Writer, *, force: bool) -> Stored:
@@ -107,7 +113,7 @@ class Writes:
             raise refusals.held_by_others(conflict.held) from conflict
         if live is None:
             return self._store_first(kind, place, new, entries)
-        self._check_guards(kind, live, metadata)
+        self._check_guards(target, live, metadata)
         return self._store(kind, live, new, entries, target.subresource)
 
     def delete(self, target: Target, how: Deletion) -> Stored | None:
@@ -126,7 +132,8 @@ class Writes:
         if not finalizers:
             self._storage.delete(live.place)
             return None
-        return self._storage.put(live.place, self._marked(target.kind, live, finalizers), live.entries)
+        marked = self._marked(target.kind, live, finalizers)
+        return live if marked == live.manifest else self._storage.put(live.place, marked, live.entries)
 
     def _marked(self, kind: Kind, live: Stored, finalizers: list[str]) -> Manifest:
         metadata = {**live.metadata, "finalizers": finalizers}
@@ -142,11 +149,14 @@ class Writes:
             raise refusals.not_found(target.kind.resource, target.name)
         return live
 
-    def _check_guards(self, kind: Kind, live: Stored, metadata: Mapping[str, Any]) -> None:
+    def _check_guards(self, target: Target, live: Stored, metadata: Mapping[str, Any]) -> None:
+        kind = target.kind
         version, uid = metadata.get("resourceVersion"), metadata.get("uid")
         if version and version != str(live.version):
             raise refusals.conflict(kind.resource, live.place.name, refusals.MODIFIED)
-        if uid and uid != live.uid:
+        # A status write takes no metadata of a custom resource, its uid not excepted: it is no guard there.
+        is_heeded = not (kind.served.custom and target.subresource == "status")
+        if uid and uid != live.uid and is_heeded:
             why = f'Invalid value: "{uid}": field is immutable'
             raise refusals.invalid(kind.resource, live.place.name, "metadata.uid", why)
 
@@ -166,7 +176,7 @@ class Writes:
         """Store the next version of `live`, if it is another; one that was only waiting to be deleted goes."""
         name = live.place.name
         settled = _settled(kind, name, {**new, "metadata": {**new["metadata"], **_system_metadata(live)}})
-        if settled == live.manifest and _holders(entries) == _holders(live.entries):
+        if values.same(settled, live.manifest) and _holders(entries) == _holders(live.entries):
             return live
         finalizers = settled["metadata"].get("finalizers", [])
         if live.deleting:
@@ -203,7 +213,12 @@ def _fitting(kind: Kind, name: str, body: Manifest) -> Manifest:
 
 def _free_metadata(metadata: Mapping[str, Any]) -> Manifest:
     """Metadata without what the API server alone sets, and without guards."""
-    return {name: value for name, value in metadata.items() if name not in _OURS + _GUARDS and value is not None}
+    return {name: value for name, value in metadata.items() if name not in _OURS + _GUARDS}
+
+
+def _tidy(metadata: Mapping[str, Any]) -> Manifest:
+    """Metadata without what is null or empty, as every kind has it after it was decoded."""
+    return {name: value for name, value in metadata.items() if value not in (None, {}, [])}
 
 
 def _system_metadata(live: Stored) -> Manifest:
@@ -216,8 +231,8 @@ def _without_status(kind: Kind, manifest: Manifest) -> Manifest:
     return {name: value for name, value in manifest.items() if name != "status"}
 
 
-def _status(kind: Kind, live: Stored) -> Manifest:
-    return {"status": live.manifest["status"]} if kind.has_status and "status" in live.manifest else {}
+def _status(kind: Kind, manifest: Manifest) -> Manifest:
+    return {"status": manifest["status"]} if kind.has_status and "status" in manifest else {}
 
 
 def _settled(kind: Kind, name: str, manifest: Manifest) -> Manifest:
@@ -229,7 +244,7 @@ def _settled(kind: Kind, name: str, manifest: Manifest) -> Manifest:
     else:
         content = values.without_nulls(content)
     filled: Manifest = values.with_keys(content, kind.shape)
-    return {**filled, "metadata": values.without_nulls(manifest["metadata"])}
+    return {**filled, "metadata": _tidy(manifest["metadata"])}
 
 
 def _asks_other(kind: Kind, old: Manifest, new: Manifest) -> bool:
