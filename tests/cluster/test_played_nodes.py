@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -45,9 +46,11 @@ def test_a_service_gets_ready_in_four_writes(replicas: int, namespace: Namespace
         namespace.apply(a_service("few", template=nothing_runs(), replicas=replicas))
         namespace.wait_ready("few", 120)
 
-    mine = [entry for entry in requests if entry["objectRef"].get("namespace") == namespace.name]
-    writes = [f"{entry['verb']} {entry['objectRef']['resource']}" for entry in mine if is_write(entry)]
-    assert len(writes) <= 4, writes
+    mine = [entry for entry in requests if entry["objectRef"].get("namespace") == namespace.name and is_write(entry)]
+    moments = sorted(datetime.fromisoformat(entry["requestReceivedTimestamp"]) for entry in mine)
+    # Reasons are told every 2 s: a machine so slow that 50 pods take longer hears of them in between.
+    in_between = (moments[-1] - moments[0]).total_seconds() // 2
+    assert len(mine) <= 4 + in_between, [f"{entry['verb']} {entry['objectRef']['resource']}" for entry in mine]
 
 
 def test_a_writer_of_scale_is_not_fought(namespace: Namespace) -> None:
