@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import datetime
 from typing import Any
 
@@ -299,3 +300,29 @@ def test_a_service_in_a_namespace_that_is_deleted_goes_quietly(namespace: Namesp
     mine = [entry for entry in requests if entry["objectRef"].get("namespace") == namespace.name]
     assert len(mine) <= 12, [f"{entry['verb']} {entry['objectRef'].get('resource')}" for entry in mine]
     namespace.kubectl("create", "namespace", namespace.name)
+
+
+def test_a_status_lands_although_somebody_edits_the_object_all_the_time(namespace: Namespace) -> None:
+    namespace.apply(a_service("edited", template=nothing_runs(), replicas=1))
+    namespace.wait_ready("edited")
+    stop = threading.Event()
+
+    def edit() -> None:
+        number = 0
+        while not stop.wait(0.02):
+            namespace("annotate", "inferenceservice", "edited", "--overwrite", f"n={(number := number + 1)}")
+
+    editors = [threading.Thread(target=edit) for _ in range(2)]
+    for editor in editors:
+        editor.start()
+    try:
+        namespace("patch", "inferenceservice", "edited", "--type=json", "-p", TWO_COPIES)
+        status = namespace.wait_ready("edited", 10)["status"]
+    finally:
+        stop.set()
+        for editor in editors:
+            editor.join()
+    assert status["components"]["inference"]["readyReplicas"] == 2
+
+
+TWO_COPIES = '[{"op": "replace", "path": "/spec/roles/0/replicas", "value": 2}]'

@@ -149,11 +149,13 @@ async def test_in_the_foreground_the_owner_waits_for_those_that_block_it(world: 
 
 async def test_in_the_foreground_those_that_do_not_block_go_afterwards(world: Namespace) -> None:
     owner = await world.apply(WIDGETS, a_widget())
-    await _dependent(world, owner, blocks=False)
+    dependent = await _dependent(world, owner, blocks=False)
+    await world.change(CONFIG_MAPS, dependent, {"metadata": {"finalizers": [FINALIZER]}})
 
     await world.delete(WIDGETS, owner, "Foreground")
 
     await eventually(lambda: _is_gone(world, WIDGETS, "w"), "the owner to go")
+    await world.change(CONFIG_MAPS, dependent, {"metadata": {"finalizers": None}})
     await eventually(lambda: _is_gone(world, CONFIG_MAPS, "d"), "the dependent to go")
 
 

@@ -181,6 +181,26 @@ async def test_a_field_that_another_removed_is_nobodys(world: Namespace) -> None
     assert held_by(changed, "them", "Update") == {}
 
 
+async def test_a_field_that_its_holder_removed_by_a_patch_is_nobodys(world: Namespace) -> None:
+    live = await world.apply(WIDGETS, a_widget())
+    await world.change(WIDGETS, live, {"spec": {"replicas": 1, "words": ["a"]}})
+
+    changed = await world.change(WIDGETS, live, {"spec": {"replicas": None}})
+
+    assert held_by(changed, "them", "Update") == {"f:spec": {"f:words": {}}}
+
+
+async def test_who_applies_and_patches_under_one_name_holds_by_each_apart(world: Namespace) -> None:
+    live = await world.apply(WIDGETS, a_widget(), manager="them")
+    await world.change(WIDGETS, live, {"spec": {"replicas": 1}})
+
+    live = await world.apply(WIDGETS, a_widget(), manager="them")
+
+    assert live["spec"]["replicas"] == 1
+    assert held_by(live, "them") == {"f:spec": {"f:size": {}}}
+    assert held_by(live, "them", "Update") == {"f:spec": {"f:replicas": {}}}
+
+
 async def test_force_takes_back_what_another_changed(world: Namespace) -> None:
     live = await world.apply(WIDGETS, a_widget(spec={"replicas": 1}))
     await world.change(WIDGETS, live, {"spec": {"replicas": 5}})
@@ -283,6 +303,14 @@ async def test_the_scale_of_a_workload_belongs_to_who_scaled_it(world: Namespace
     assert held_by(live, "them", "Update", "scale") == {"f:spec": {"f:replicas": {}}}
 
 
+async def test_a_scale_is_guarded_by_the_version(world: Namespace) -> None:
+    live = await world.apply(WIDGETS, a_widget(spec={"replicas": 1}))
+    guarded = {"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 4}}
+
+    with pytest.raises(errors.Conflict):
+        await world.change(WIDGETS, live, guarded, sub="scale")
+
+
 async def test_while_nobody_holds_the_replicas_who_scales_does_not_come_to_hold_them(world: Namespace) -> None:
     live = await world.apply(WIDGETS, a_widget())
 
@@ -291,6 +319,16 @@ async def test_while_nobody_holds_the_replicas_who_scales_does_not_come_to_hold_
     scaled = await world.get(WIDGETS, "w")
     assert scaled["spec"]["replicas"] == 4
     assert scaled["metadata"]["managedFields"] == live["metadata"]["managedFields"]
+
+
+async def test_a_struct_that_we_leave_out_takes_with_it_what_nobody_holds(world: Namespace) -> None:
+    live = await world.apply(WIDGETS, a_widget())
+    await world.change(WIDGETS, live, {"spec": {"replicas": 4}}, sub="scale")
+    without_spec = {name: value for name, value in a_widget(labels={"l": "1"}).items() if name != "spec"}
+
+    live = await world.apply(WIDGETS, without_spec)
+
+    assert "spec" not in live
 
 
 async def test_true_is_not_one(world: Namespace) -> None:

@@ -62,6 +62,7 @@ async def test_an_apply_that_does_not_fit_is_refused_and_says_where(
         pytest.param({"name": "c", "imagee": "i"}, id="an unknown field"),
         pytest.param({"name": "c", "args": "--flag"}, id="a text for a list"),
         pytest.param({"name": "c", "env": [{"name": "A", "value": 1}]}, id="a number for a text"),
+        pytest.param({"name": "c", "resources": {"limits": {"cpu": {"a": 1}}}}, id="a map for a quantity"),
         pytest.param({"name": "c", "env": [{"name": "A"}, {"name": "A"}]}, id="a variable twice"),
         pytest.param({"name": "c", "ports": [{"containerPort": 80}, {"containerPort": 80}]}, id="a port twice"),
     ],
@@ -195,6 +196,11 @@ async def test_a_kind_that_is_not_served_is_not_found(world: Namespace) -> None:
     watch = requests.watch(unknown, world.name, resource_version="0", timeout_seconds=1)
     with pytest.raises(errors.NotFound):
         await anext(aiter(world.frames(watch)))
+
+
+async def test_an_object_of_a_namespace_is_not_found_without_one(world: Namespace) -> None:
+    with pytest.raises(errors.NotFound):
+        await world.send(_apply(WIDGETS.path("", "w"), a_widget()))
 
 
 async def test_a_patch_guarded_by_a_past_version_is_a_conflict(world: Namespace) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from fusioninfer.kube import errors
 from fusioninfer.kube.requests import Manifest
-from tests.contract.widgets import STATEFUL_SETS, WIDGETS, Namespace, a_stateful_set, a_widget, held_by
+from tests.contract.widgets import STATEFUL_SETS, WIDGETS, Namespace, a_stateful_set, a_widget, held_by, post
 
 
 def a_status(name: str = "w", *, status: Manifest, **metadata: str) -> Manifest:
@@ -35,6 +35,17 @@ async def test_status_has_a_manager_of_its_own_and_counts_no_generation(world: N
             "f:conditions": {'k:{"type":"Ready"}': {".": {}, "f:type": {}, "f:status": {}}},
         }
     }
+
+
+async def test_who_applies_both_object_and_status_holds_them_apart(world: Namespace) -> None:
+    await world.apply(WIDGETS, a_widget())
+    await world.apply(WIDGETS, a_status(status={"phase": "Up"}), sub="status")
+
+    live = await world.apply(WIDGETS, a_widget())
+
+    assert live["status"] == {"phase": "Up"}
+    assert held_by(live, "us") == {"f:spec": {"f:size": {}}}
+    assert held_by(live, "us", subresource="status") == {"f:status": {"f:phase": {}}}
 
 
 async def test_the_same_status_again_is_no_change(world: Namespace) -> None:
@@ -68,6 +79,12 @@ async def test_a_write_of_the_object_changes_no_status(world: Namespace) -> None
 
 async def test_an_object_is_created_without_its_status(world: Namespace) -> None:
     live = await world.apply(WIDGETS, {**a_widget(), "status": {"phase": "Up"}})
+
+    assert "status" not in live
+
+
+async def test_an_object_is_posted_without_its_status(world: Namespace) -> None:
+    live = await world.send(post(WIDGETS, world.name, {**a_widget(), "status": {"phase": "Up"}}))
 
     assert "status" not in live
 

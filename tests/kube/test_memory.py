@@ -73,6 +73,29 @@ async def test_times_and_uids_are_those_given() -> None:
     assert live["metadata"]["managedFields"][0]["time"] == "2026-01-02T03:04:05Z"
 
 
+async def test_the_time_of_an_entry_moves_only_when_the_object_changes() -> None:
+    seconds = count()
+    server = a_server(clock=lambda: datetime(2026, 1, 2, 3, 4, next(seconds), tzinfo=UTC))
+
+    async def time_of_us(manifest: Manifest, manager: str = "us") -> str:
+        live = msgspec.json.decode(await server.send(requests.apply(BOXES, manifest, manager=manager)))
+        return next(str(entry["time"]) for entry in live["metadata"]["managedFields"] if entry["manager"] == "us")
+
+    first = await time_of_us(a_box(colour="red"))
+    assert await time_of_us(a_box(colour="red"), "them") == first
+    assert await time_of_us(a_box()) == first, "they still hold the colour that we let go"
+    assert await time_of_us(a_box(size=2)) > first
+
+
+async def test_a_namespace_has_a_status_as_any_object() -> None:
+    namespaces = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
+    server = MemoryServer([Served(namespaces)])
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
+    made = await server.send(requests.apply(namespaces, namespace, manager="us"))
+
+    assert await server.send(Request("GET", namespaces.path("", "x", "status"))) == made
+
+
 async def test_the_same_requests_have_the_same_answers() -> None:
     async def told() -> list[bytes]:
         server = a_server(sleep=Hours().sleep)

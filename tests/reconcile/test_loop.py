@@ -152,3 +152,28 @@ def test_events_are_objects_of_the_namespace() -> None:
     assert event["reason"] == "NotYetSupported"
     assert event["metadata"]["name"].startswith("qwen.")
     assert requests.get(EVENTS, NAMESPACE, event["metadata"]["name"]).path.endswith(event["metadata"]["name"])
+
+
+def test_the_words_about_a_deleted_service_do_not_land_on_a_new_one_of_its_name() -> None:
+    class Replacing(Counting):
+        """Deletes the service and makes it anew right before its first status is written."""
+
+        async def send(self, request: Request) -> bytes:
+            if request.path.endswith("/status") and not self.writes.count("status"):
+                await self.kube.send(Request("DELETE", SERVICES.path(NAMESPACE, "qwen")))
+                await User(self.kube).apply("qwen", make.a_role(podReplicas=2))
+            return await super().send(request)
+
+    async def story() -> list[str]:
+        told = Story()
+        seen: list[str] = []
+        async with an_operator(Replacing(told.server)):
+            await told.user.apply("qwen", make.a_role(replicas=1))
+            for _ in range(100):
+                await asyncio.sleep(0.01)
+                service = await told.service()
+                if "status" in service:
+                    seen.append(service["status"]["conditions"][0]["reason"])
+        return seen
+
+    assert set(virtual.run(story())) == {"NotYetSupported"}

@@ -159,18 +159,26 @@ async def _report(world: World, snapshot: Snapshot, status: InferenceServiceStat
 
 
 async def _write(world: World, snapshot: Snapshot, status: InferenceServiceStatus) -> None:
+    """Write the status onto the very version of the service that it speaks of.
+
+    By resourceVersion: on the status of a custom resource the API server does not look at the uid (1.36.3), and the
+    words about a service that is gone would land on a new one of its name. Raises Incomplete if it has changed.
+    """
     metadata = snapshot.service.metadata
+    guard = {"uid": metadata.uid, "resourceVersion": metadata.resourceVersion}
     manifest: Manifest = {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid},
+        "metadata": {"name": metadata.name, "namespace": metadata.namespace, **guard},
         "status": status,
     }
     request = requests.apply(SERVICES, manifest, manager=names.STATUS_MANAGER, subresource="status")
     try:
         world.caches.services.note(msgspec.json.decode(await world.kube.send(request), type=Service))
-    except (errors.NotFound, errors.Conflict):  # deleted meanwhile, or deleted and made anew: an event says so
+    except errors.NotFound:  # deleted meanwhile: an event says so
         log.info("status not written: the service is gone", service=str(snapshot.key))
+    except errors.Conflict as conflict:
+        raise Incomplete("the service has changed since it was looked at") from conflict
 
 
 async def _tell(world: World, written: Written, events: Iterable[Manifest]) -> None:

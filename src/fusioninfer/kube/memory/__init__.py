@@ -10,6 +10,8 @@ It does what API server 1.36.3 was seen to do (tests/contract asks both the same
 - No controllers but the garbage collector, and no grace: a pod that is deleted is gone.
 - Bodies are JSON. No YAML, JSON patch, strategic merge patch, field selectors, dry run, delete of collections, apply to
   scale; `generateName` is not followed; managedFields cannot be written.
+- A scale without a selector; to scale to the number that is there already changes no managedFields, where a real one
+  may split an entry.
 - One version of each kind. A status write changes no metadata, which on a real one goes for custom resources alone.
 """
 
