@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import platform
 import statistics
@@ -19,6 +18,7 @@ from pathlib import Path
 from bench import minimal
 from bench.processes import Usage, usage_of
 from fusioninfer.kube.connection import from_kubeconfig
+from testbed import cluster
 from tests.cluster.harness import AuditLog, Manifest, Namespace, a_service, is_read, is_write, nothing_runs
 from tools import operator_process
 from tools.operator_process import Kubectl
@@ -75,12 +75,12 @@ class Bench:
 def main() -> None:
     """Run all scenarios; print the table."""
     status = _cluster()
-    kubectl = Kubectl(Path(status["kubectl"]), Path(status["kubeconfig"]))
+    kubectl = Kubectl(Path(status.kubectl), Path(status.kubeconfig))
     operator_process.install(kubectl)
     with tempfile.TemporaryDirectory() as folder:
         kubeconfig = Path(folder) / "kubeconfig"
         operator_process.write_kubeconfig(kubectl, kubeconfig)
-        bench = Bench(kubectl, AuditLog(Path(status["audit_log"])), kubeconfig, Path(folder) / "operator.log")
+        bench = Bench(kubectl, AuditLog(Path(status.audit_log)), kubeconfig, Path(folder) / "operator.log")
         print(f"{platform.machine()}, {os.cpu_count()} cores, {time.ctime()}\n")
         print("| what | measured | goal | |\n| --- | --- | --- | --- |", flush=True)
         for scenario in (latency, at_rest, burst):
@@ -88,11 +88,9 @@ def main() -> None:
                 print(figure, flush=True)
 
 
-def _cluster() -> dict[str, str]:
+def _cluster() -> cluster.Status:
     subprocess.run([sys.executable, "-m", "testbed", "up", "kwok", "--gpu-nodes", "4"], check=True, stdout=sys.stderr)
-    told = subprocess.run([sys.executable, "-m", "testbed", "status", "--json"], check=True, capture_output=True)
-    found: dict[str, str] = json.loads(told.stdout)
-    return found
+    return cluster.status()
 
 
 def named(number: int) -> str:

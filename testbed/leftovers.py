@@ -72,25 +72,23 @@ def _end_containers() -> None:
 def our_shims() -> list[int]:
     """The containerd shims that serve our containerd."""
     found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            words = processes.command_line(int(folder.name))
-            if words and "containerd-shim" in words[0] and str(places.CONTAINERD_SOCKET) in words:
-                found.append(int(folder.name))
+    for pid in processes.everyone():
+        words = processes.command_line(pid)
+        if words and "containerd-shim" in words[0] and str(places.CONTAINERD_SOCKET) in words:
+            found.append(pid)
     return found
 
 
 def containerized() -> list[int]:
     """The processes in our containers, also those whose shim is dead: their root was mounted from our folder."""
     found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                mounts = (folder / "mountinfo").read_text().splitlines()
-            except OSError:
-                continue
-            if any(line.split()[4] == "/" and f"={places.STATE}/containerd/" in line for line in mounts):
-                found.append(int(folder.name))
+    for pid in processes.everyone():
+        try:
+            mounts = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+        except OSError:
+            continue
+        if any(line.split()[4] == "/" and f"={places.STATE}/containerd/" in line for line in mounts):
+            found.append(pid)
     return found
 
 

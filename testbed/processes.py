@@ -132,14 +132,18 @@ def command_line(pid: int) -> list[str]:
         return []
 
 
+def everyone() -> list[int]:
+    """Every process of the machine."""
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+
+
 def children() -> dict[int, list[int]]:
     """Every process of the machine with its children."""
     found: dict[int, list[int]] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            found.setdefault(parent, []).append(int(folder.name))
+    for pid in everyone():
+        try:
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        found.setdefault(parent, []).append(pid)
     return found

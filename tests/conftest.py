@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from testbed.cluster import Status, status
 from tools.operator_process import Kubectl
 
 PARTS = ("kwok", "sim", "--gpu-nodes", "4")
@@ -29,37 +28,29 @@ def _marked(item: pytest.Item, name: str) -> bool:
     return item.get_closest_marker(name) is not None
 
 
-def _status() -> dict[str, Any]:
-    told = subprocess.run(
-        [sys.executable, "-m", "testbed", "status", "--json"], capture_output=True, text=True, check=True
-    )
-    status: dict[str, Any] = json.loads(told.stdout)
-    return status
-
-
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[dict[str, Any]]:
+def cluster() -> Iterator[Status]:
     """The local cluster's status; brought up for the session unless it was up, and then left as it was found."""
-    was_up = _status()["state"] == "up"
+    was_up = status().state == "up"
     subprocess.run([sys.executable, "-m", "testbed", "up", *PARTS], check=True)
-    yield _status()
+    yield status()
     if not was_up:
         subprocess.run([sys.executable, "-m", "testbed", "down"], check=True)
 
 
 @pytest.fixture(scope="session")
-def kubeconfig(cluster: dict[str, Any]) -> Path:
+def kubeconfig(cluster: Status) -> Path:
     """The administrator's kubeconfig of the local cluster."""
-    return Path(cluster["kubeconfig"])
+    return Path(cluster.kubeconfig)
 
 
 @pytest.fixture(scope="session")
-def kubectl(cluster: dict[str, Any], kubeconfig: Path) -> Kubectl:
+def kubectl(cluster: Status, kubeconfig: Path) -> Kubectl:
     """kubectl as the administrator of the local cluster."""
-    return Kubectl(Path(cluster["kubectl"]), kubeconfig)
+    return Kubectl(Path(cluster.kubectl), kubeconfig)
 
 
 @pytest.fixture(scope="session")
-def audit_log(cluster: dict[str, Any]) -> Path:
+def audit_log(cluster: Status) -> Path:
     """The API server's audit log."""
-    return Path(cluster["audit_log"])
+    return Path(cluster.audit_log)

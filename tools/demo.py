@@ -11,6 +11,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from testbed import cluster as testbed_cluster
+from testbed.processes import command_line
 from tools import operator_process
 from tools.operator_process import Kubectl
 
@@ -48,11 +50,8 @@ def up() -> None:
 
 def cluster() -> Kubectl:
     """kubectl for the local cluster."""
-    told = subprocess.run(
-        [sys.executable, "-m", "testbed", "status", "--json"], check=True, capture_output=True, text=True
-    )
-    status = json.loads(told.stdout)
-    return Kubectl(Path(status["kubectl"]), Path(status["kubeconfig"]))
+    status = testbed_cluster.status()
+    return Kubectl(Path(status.kubectl), Path(status.kubeconfig))
 
 
 def status_words(kubectl: Kubectl) -> list[str]:
@@ -99,21 +98,13 @@ def end_operator() -> None:
     if not PID.exists():
         return
     pid = int(PID.read_text())
-    if b"fusioninfer" in command_of(pid):
+    if any("fusioninfer" in word for word in command_line(pid)):
         os.kill(pid, signal.SIGTERM)
         for _ in range(100):
-            if not command_of(pid):
+            if not any(command_line(pid)):
                 break
             time.sleep(0.1)
     PID.unlink()
-
-
-def command_of(pid: int) -> bytes:
-    """The command line of process `pid`; empty if there is none, or it is a zombie."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 if __name__ == "__main__":

@@ -80,9 +80,8 @@ async def _look_again(kube: requests.Kube, step: Apply, note: Note) -> Outcome:
     if live.metadata.labels.get(names.SERVICE_LABEL) == metadata["labels"][names.SERVICE_LABEL]:
         note(live)
         return Outcome(stale=True)
-    controller = live.metadata.controller
-    holder = f"{controller.kind} {controller.name!r}" if controller else "somebody else: it lacks our labels"
-    return Outcome(taken=(NameTaken(step.resource.kind, step.name, holder),))
+    taken = NameTaken.by(step.resource.kind, live.metadata, "somebody else: it lacks our labels")
+    return Outcome(taken=(taken,))
 
 
 def _decoded(resource: requests.Resource, body: bytes) -> Child:

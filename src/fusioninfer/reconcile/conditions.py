@@ -54,7 +54,7 @@ def spec_is_accepted(seen: Seen) -> Verdict | None:
     return Verdict("True", "Accepted", "the spec is valid")
 
 
-def nothing_to_schedule(seen: Seen) -> Verdict | None:
+def no_copy_is_asked_for(seen: Seen) -> Verdict | None:
     if any(facts.desired for facts in seen.facts.roles):
         return None
     return Verdict("True", SCALED_TO_ZERO, "no copy is asked for")
@@ -198,16 +198,12 @@ def nothing_is_missing(seen: Seen) -> Verdict | None:
     return Verdict("False", "AsExpected", "no copy is missing that should be there by now")
 
 
-def the_service_is_scaled_to_zero(seen: Seen) -> Verdict | None:
-    return nothing_to_schedule(seen)
-
-
 def the_service_is_ready(seen: Seen) -> Verdict | None:
     return Verdict("True", "Ready", f"every copy is ready; requests are answered at {names.url(*_name(seen))}")
 
 
 ACCEPTED: Sequence[Rule] = (name_is_taken, spec_was_refused_by_the_api_server, spec_is_accepted)
-SCHEDULED: Sequence[Rule] = (nothing_to_schedule, pods_wait_for_room, pods_are_not_bound, all_pods_are_bound)
+SCHEDULED: Sequence[Rule] = (no_copy_is_asked_for, pods_wait_for_room, pods_are_not_bound, all_pods_are_bound)
 WORKLOADS_READY: Sequence[Rule] = (a_role_failed, a_role_is_not_whole, every_role_is_whole)
 ROUTER_READY: Sequence[Rule] = (no_router_was_asked_for,)
 AVAILABLE: Sequence[Rule] = (nothing_is_asked_to_serve, the_address_is_taken, nobody_serves, somebody_serves)
@@ -225,7 +221,7 @@ READY: Sequence[Rule] = (
     paused_changes_wait,
     a_role_failed,
     a_role_is_not_whole,
-    the_service_is_scaled_to_zero,
+    no_copy_is_asked_for,
     nobody_serves,
     the_service_is_ready,
 )

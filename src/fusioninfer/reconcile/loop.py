@@ -12,9 +12,9 @@ import structlog
 
 from fusioninfer.api import names
 from fusioninfer.api.parse import parse
-from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest
+from fusioninfer.api.service import InvalidSpec, Manifest
 from fusioninfer.api.types import API_VERSION, KIND, InferenceServiceStatus
-from fusioninfer.build.desired import Desired, desired_objects
+from fusioninfer.build.desired import desired_objects
 from fusioninfer.build.engines import Engines
 from fusioninfer.kube import errors, requests
 from fusioninfer.reconcile.apply import Outcome, carry_out
@@ -80,23 +80,25 @@ async def reconcile(world: World, key: Key) -> Result:
     if snapshot is None or snapshot.service.metadata.deletionTimestamp is not None:
         world.written.pop(key, None)  # owner references let the garbage collector finish
         return Result()
+    previous = _previous(snapshot)
     try:
         service = parse(snapshot.service.raw)
         desired = desired_objects(service, world.engines)
     except InvalidSpec as refusal:  # what runs keeps running
-        previous = _previous(snapshot)
-        return await _report(world, snapshot, status_of_refused(refusal, snapshot, previous, world.now()))
+        refused = status_of_refused(refusal, snapshot, previous, world.now())
+        return await _report(world, snapshot, previous, refused)
     plan = plan_changes(desired, snapshot)
     outcome = Outcome(taken=plan.taken) if service.paused else await _carry_out(world, key, plan)
     if outcome.stale:
         raise Incomplete("the cache was behind what the API server holds")
-    seen = _look(world, service, desired, plan, outcome)
-    if seen is None:
+    now_there = observe(world.caches, key)  # the caches hold what the API server answered to our writes
+    if now_there is None:
         return Result()
     if outcome.written and world.others_wait():
         return Result(0.0)  # in a burst the children of all come first, and the words about them after
+    seen = Seen(facts_of(service, desired, now_there), plan, outcome, world.now(), previous)
     status = status_of(seen)
-    reported = await _report(world, snapshot, status)
+    reported = await _report(world, snapshot, previous, status)
     _raise_for(outcome)
     others = LOOK_AGAIN_SECONDS if _needs_others(outcome) else None
     return _soonest(reported.retry_after_seconds, _deadlines(seen, status), others)
@@ -120,16 +122,6 @@ async def _carry_out(world: World, key: Key, plan: Plan) -> Outcome:
     return outcome
 
 
-def _look(
-    world: World, service: InferenceService, desired: Desired, plan: Plan, outcome: Outcome
-) -> Seen | None:  # fmt: skip
-    """What is so now of the `service` that was acted on; the caches hold what the API server answered to our writes."""
-    snapshot = observe(world.caches, Key(service.namespace, service.name))
-    if snapshot is None:
-        return None
-    return Seen(facts_of(service, desired, snapshot), plan, outcome, world.now(), _previous(snapshot))
-
-
 def _previous(snapshot: Snapshot) -> InferenceServiceStatus | None:
     try:
         return msgspec.json.decode(snapshot.service.status, type=InferenceServiceStatus)
@@ -137,9 +129,10 @@ def _previous(snapshot: Snapshot) -> InferenceServiceStatus | None:
         return None
 
 
-async def _report(world: World, snapshot: Snapshot, status: InferenceServiceStatus) -> Result:
+async def _report(
+    world: World, snapshot: Snapshot, previous: InferenceServiceStatus | None, status: InferenceServiceStatus
+) -> Result:
     """Write the status if it changed and its turn has come; else say when it will have."""
-    previous = _previous(snapshot)
     written = world.written.setdefault(snapshot.key, Written())
     wait = patience(previous, status)
     if wait is None:

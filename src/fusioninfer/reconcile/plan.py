@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fusioninfer.api import hashes, names
 from fusioninfer.api.service import Manifest
 from fusioninfer.build.desired import Desired
+from fusioninfer.kube.objects import ObjectMeta
 from fusioninfer.kube.requests import ABSENT, Resource
 from fusioninfer.reconcile import ownership
 from fusioninfer.reconcile.rollout import staged
@@ -49,6 +50,12 @@ class NameTaken:
     kind: str
     name: str
     holder: str
+
+    @classmethod
+    def by(cls, kind: str, metadata: ObjectMeta, otherwise: str) -> NameTaken:
+        """Held by the controller of the object with `metadata`; `otherwise` says by whom if it has none."""
+        controller = metadata.controller
+        return cls(kind, metadata.name, f"{controller.kind} {controller.name!r}" if controller else otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +117,7 @@ def _taken(manifest: Manifest, snapshot: Snapshot) -> NameTaken | None:
     live = _live(manifest, snapshot)
     if live is None or snapshot.owns(live):
         return None
-    controller = live.metadata.controller
-    holder = f"{controller.kind} {controller.name!r}" if controller else "somebody without a controller reference"
-    return NameTaken(manifest["kind"], live.metadata.name, holder)
+    return NameTaken.by(manifest["kind"], live.metadata, "somebody without a controller reference")
 
 
 def _apply(manifest: Manifest, snapshot: Snapshot) -> Apply | None:
