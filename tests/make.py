@@ -15,7 +15,7 @@ from fusioninfer.build.engines import Engines
 from fusioninfer.build.engines.custom import ENGINE as CUSTOM
 from fusioninfer.build.engines.vllm import ENGINE as VLLM
 from fusioninfer.reconcile.plan import signed
-from fusioninfer.reconcile.snapshot import Child, Entry, Pod, Service, Snapshot, Workload
+from fusioninfer.reconcile.snapshot import LWS_GROUP, LWS_NAME, LWS_SIZE, LWS_WORKER, Child, Entry, LeaderWorkerSet, Pod, Service, Snapshot, StatefulSet
 
 ENGINES: Engines = {"custom": CUSTOM, "vllm": VLLM}
 UID = "11111111-1111-1111-1111-111111111111"
@@ -106,6 +106,32 @@ def a_ready_pod(index: int = 0, **fields: Any) -> Manifest:
     return {**pod, "spec": {"nodeName": "local"}}
 
 
+def a_group(
+    index: int = 0, *, nodes: int = 2, template: str, missing: tuple[int, ...] = (), unready: tuple[int, ...] = ()
+) -> tuple[Manifest, ...]:
+    """The pods of one copy of several nodes, as LeaderWorkerSet makes them of the template with that mark."""
+    return tuple(
+        _a_node(index, node, nodes, template, ready=node not in unready) for node in range(nodes) if node not in missing
+    )
+
+
+def _a_node(index: int, node: int, nodes: int, template: str, *, ready: bool) -> Manifest:
+    pod = a_ready_pod(index) if ready else a_pod(index)
+    metadata = pod["metadata"]
+    lws = {LWS_NAME: "qwen-inference", LWS_GROUP: str(index), LWS_WORKER: str(node)}
+    return {
+        **pod,
+        "metadata": {
+            **metadata,
+            "name": f"qwen-inference-{index}" + (f"-{node}" if node else ""),
+            "uid": f"pod-{index}-{node}-{template}",
+            "labels": {**metadata["labels"], **lws},
+            "annotations": {LWS_SIZE: str(nodes), names.TEMPLATE: template},
+            "ownerReferences": [{"uid": "between", "kind": "StatefulSet", "name": "between", "controller": True}],
+        },
+    }
+
+
 def a_waiting_pod(index: int = 0, *, reason: str, message: str = "", **container: Any) -> Manifest:
     """A pod on a node whose engine container waits."""
     status = {"name": "engine", "state": {"waiting": {"reason": reason, "message": message}}, **container}
@@ -129,12 +155,11 @@ def decoded_pod(pod: Manifest) -> Pod:
     return msgspec.convert(pod, Pod)
 
 
-def decoded_workload(live: Manifest) -> Workload:
+def decoded_stateful_set(live: Manifest) -> StatefulSet:
     """`live` as the cache holds it."""
-    return msgspec.json.decode(msgspec.json.encode(live), type=Workload)
+    return msgspec.json.decode(msgspec.json.encode(live), type=StatefulSet)
 
 
 def _child(live: Manifest) -> Child:
-    if live["kind"] == "StatefulSet":
-        return decoded_workload(live)
-    return msgspec.json.decode(msgspec.json.encode(live), type=Entry)
+    kinds: dict[str, type[Child]] = {"StatefulSet": StatefulSet, "LeaderWorkerSet": LeaderWorkerSet, "Service": Entry}
+    return msgspec.json.decode(msgspec.json.encode(live), type=kinds[live["kind"]])

@@ -45,12 +45,6 @@ def test_good_input_is_understood_or_politely_put_off(accepted: Accepted) -> Non
             id="volcano",
         ),
         pytest.param(make.raw_service(schedulingStrategy={"queue": "q"}), "spec.schedulingStrategy.queue", id="queue"),
-        pytest.param(make.raw_service(make.a_role(podReplicas=2)), "spec.roles[0].podReplicas", id="two nodes"),
-        pytest.param(
-            make.raw_service(make.a_role(multinode={"nodeCount": 2})),
-            "spec.roles[0].multinode.nodeCount",
-            id="multinode",
-        ),
         pytest.param(
             make.raw_service(make.a_role(), {"name": "entry", "componentType": "router"}),
             "spec.roles[1].componentType",

@@ -42,7 +42,7 @@ def test_standard_input_is_read_and_other_kinds_are_passed_over() -> None:
         pytest.param(
             yaml.safe_dump(make.raw_service(make.a_role(replicas=-1))), "spec.roles[0].replicas", id="refused"
         ),
-        pytest.param(yaml.safe_dump(make.raw_service(make.a_role(podReplicas=2))), "NotYetSupported", id="not yet"),
+        pytest.param(yaml.safe_dump(make.raw_service(disaggregation={})), "NotYetSupported", id="not yet"),
         pytest.param(
             yaml.safe_dump(make.raw_service(make.a_role(template=make.a_template(make.a_container(imagee="x"))))),
             "spec.roles[0].template.spec.containers[0].imagee",

@@ -40,8 +40,8 @@ class Namespace:
         found: Manifest = json.loads(self("get", kind, name, "-o", "json"))
         return found
 
-    def list(self, kind: str) -> list[Manifest]:
-        items: list[Manifest] = json.loads(self("get", kind, "-o", "json"))["items"]
+    def list(self, kind: str, *words: str) -> list[Manifest]:
+        items: list[Manifest] = json.loads(self("get", kind, *words, "-o", "json"))["items"]
         return items
 
     def service(self, name: str) -> Manifest:

@@ -10,7 +10,7 @@ from fusioninfer.api import names
 from fusioninfer.api.service import Manifest
 from fusioninfer.build.desired import Desired
 from fusioninfer.reconcile.rollout import Size, next_size, staged, surplus
-from fusioninfer.reconcile.snapshot import Pod, Workload
+from fusioninfer.reconcile.snapshot import Pod, StatefulSet
 from tests import make
 
 SURGE = {"rollingUpdate": {"maxSurge": 1}}
@@ -18,7 +18,7 @@ SURGE = {"rollingUpdate": {"maxSurge": 1}}
 
 def stage(desired: Desired, live: Manifest, *pods: Manifest) -> Manifest:
     snapshot = make.a_snapshot(children=(live,), pods=pods)
-    workload = snapshot.workload("qwen-inference")
+    workload = snapshot.workload("qwen-inference", "StatefulSet")
     objects = desired.roles[0]
     return staged(objects.workload, objects.role, workload, snapshot.pods_of(workload)).manifest
 
@@ -26,7 +26,7 @@ def stage(desired: Desired, live: Manifest, *pods: Manifest) -> Manifest:
 def pending(desired: Desired, live: Manifest) -> bool:
     snapshot = make.a_snapshot(children=(live,))
     objects = desired.roles[0]
-    return staged(objects.workload, objects.role, snapshot.workload("qwen-inference"), ()).update_pending
+    return staged(objects.workload, objects.role, snapshot.workload("qwen-inference", "StatefulSet"), ()).update_pending
 
 
 def built_by_an_earlier_version(desired: Desired) -> Manifest:
@@ -123,7 +123,7 @@ def test_replicas_that_we_alone_hold_are_sent_on_until_somebody_takes_them() -> 
 
 def workload(
     *, replicas: int, partition: int = 0, lent: int = 0, observed: bool = True, revision: str = "rev-2"
-) -> Workload:
+) -> StatefulSet:
     annotations = {names.SURGE: str(lent)} if lent else {}
     value: dict[str, Any] = {
         "metadata": {
@@ -135,7 +135,7 @@ def workload(
         "spec": {"replicas": replicas, "updateStrategy": {"rollingUpdate": {"partition": partition}}},
         "status": {"observedGeneration": 2 if observed else 1, "updateRevision": revision},
     }
-    return make.decoded_workload(value)
+    return make.decoded_stateful_set(value)
 
 
 def pods(*states: str) -> tuple[Pod, ...]:
@@ -191,7 +191,7 @@ def pods(*states: str) -> tuple[Pod, ...]:
         ),
     ],
 )  # fmt: skip
-def test_a_surge_goes_step_by_step(changes: bool, live: Workload, seen: tuple[Pod, ...], next_: Size) -> None:
+def test_a_surge_goes_step_by_step(changes: bool, live: StatefulSet, seen: tuple[Pod, ...], next_: Size) -> None:
     role = make.a_service(make.a_role(replicas=2, rolloutStrategy=SURGE)).roles[0]
 
     assert next_size(role, live, seen, template_changes=changes) == next_

@@ -89,9 +89,9 @@ ENDED = {
 }
 
 
-def running(**fields: Any) -> Manifest:
+def running(index: int = 0, **fields: Any) -> Manifest:
     container = {"name": "engine", "state": {"running": {"startedAt": "2026-11-24T11:58:00Z"}}, **fields}
-    return {**make.a_pod(containerStatuses=[container], phase="Running"), "spec": {"nodeName": "local"}}
+    return {**make.a_pod(index, containerStatuses=[container], phase="Running"), "spec": {"nodeName": "local"}}
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_how_long_a_change_may_wait() -> None:
     two = make.a_role(replicas=2)
     nothing, first = status(role=two), status(make.a_ready_pod(0), make.a_pod(1), role=two)
     both = status(make.a_ready_pod(0), make.a_ready_pod(1), role=two)
-    loading = status(make.a_ready_pod(0), running(started=False), role=two)
+    loading = status(make.a_ready_pod(0), running(1, started=False), role=two)
     crashed = status(make.a_ready_pod(0), make.a_waiting_pod(1, reason="ImagePullBackOff"), role=two)
 
     assert patience(first, first) is None

@@ -78,7 +78,7 @@ SCENARIOS: dict[str, list[Step]] = {
     ],
     "rename the role": [applies(ONE), applies(make.a_role(name="chat", replicas=1))],
     "delete and make anew": [applies(ONE), deletes, applies(TWO)],
-    "refused, then corrected": [applies(ONE), applies(make.a_role(podReplicas=2)), applies(TWO)],
+    "refused, then corrected": [applies(ONE), applies(ONE, disaggregation={}), applies(TWO)],
 }
 FAULTS = ("killed before", "killed after", "answer lost", "refused for now")
 

@@ -148,16 +148,6 @@ def _check_supported(written: types.InferenceServiceSpec) -> None:
             raise NotYetSupported(
                 f"{path}.componentType", f"{role.componentType!r}: this version serves with one worker role only"
             )
-        if _nodes_written(role) > 1:
-            field = "podReplicas" if isinstance(role.multinode, UnsetType) else "multinode.nodeCount"
-            raise NotYetSupported(
-                f"{path}.{field}", f"{_nodes_written(role)}: this version runs a copy on one node only"
-            )
-        for field in ("backend", "workerTemplate"):
-            if not isinstance(role.multinode, UnsetType) and getattr(role.multinode, field) is not UNSET:
-                raise NotYetSupported(
-                    f"{path}.multinode.{field}", "this version runs a copy on one node only; remove it"
-                )
 
 
 def _scheduler_name(written: types.InferenceServiceSpec) -> str | None:
@@ -197,7 +187,9 @@ def _role(role: types.Role, path: str, input_hash: str) -> Role:
         UNSET if isinstance(role.multinode, UnsetType) else role.multinode.nodeCount,
         role.podReplicas, path, "multinode.nodeCount", "podReplicas",
     )  # fmt: skip
+    multinode = types.Multinode(nodes or 1) if isinstance(role.multinode, UnsetType) else role.multinode
     template = _template(role.template, f"{path}.template")
+    _check_several_nodes(multinode, nodes or 1, path)
     metadata = types.RoleMetadata() if isinstance(role.metadata, UnsetType) else role.metadata
     return Role(
         name=role.name,
@@ -205,6 +197,10 @@ def _role(role: types.Role, path: str, input_hash: str) -> Role:
         template=template,
         replicas=replicas,
         nodes_per_replica=nodes or 1,
+        backend=None if isinstance(multinode.backend, UnsetType) else multinode.backend,
+        worker_template=None
+        if isinstance(multinode.workerTemplate, UnsetType)
+        else _template(multinode.workerTemplate, f"{path}.multinode.workerTemplate"),
         engine=None if isinstance(role.engine, UnsetType) else role.engine,
         rolling_update=_rolling_update(role.rolloutStrategy, f"{path}.rolloutStrategy.rollingUpdate", replicas, nodes),
         progress_deadline_seconds=DEFAULT_PROGRESS_DEADLINE_SECONDS
@@ -228,6 +224,14 @@ def _one_spelling(
             f"{other} disagrees with {name} {one}; they are two spellings of one thing: remove one",
         )
     return one
+
+
+def _check_several_nodes(multinode: types.Multinode, nodes: int, path: str) -> None:
+    for field in ("backend", "workerTemplate"):
+        if nodes == 1 and getattr(multinode, field) is not UNSET:
+            raise InvalidSpec(
+                f"{path}.multinode.{field}", "has a meaning with a nodeCount of 2 or more only; remove it"
+            )
 
 
 def _nodes_written(role: types.Role) -> int:

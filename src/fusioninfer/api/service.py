@@ -51,6 +51,10 @@ class Role:
     replicas: int | None
     """Copies; None: the workload's /scale belongs to somebody else."""
     nodes_per_replica: int = 1
+    backend: str | None = None
+    """How the processes of one copy find each other; None: the engine's own way."""
+    worker_template: Manifest | None = None
+    """The workers' pod template as the user wrote it, for engine custom; None: derived from `template`."""
     engine: str | None = None
     """The engine's name; None: to be found from the template."""
     rolling_update: RollingUpdate = RollingUpdate()

@@ -12,9 +12,10 @@ from typing import Any
 
 from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role
-from fusioninfer.build.engines import Additions, Found
+from fusioninfer.build.engines import Found, Launch
 
 PROBE_PERIOD_SECONDS = 5
+PROBE_TIMEOUT_SECONDS = 5
 STARTUP_PERIOD_SECONDS = 5
 GRACE_SECONDS = 60
 """Time to finish streams after the pod has left the Service; Kubernetes' own default of 30 is short for an LLM."""
@@ -22,33 +23,58 @@ DRAIN_SECONDS = 5
 """How long a pod goes on serving after it was told to end: until every node's proxy has dropped it from the Service."""
 
 
-def pod_template(service: InferenceService, role: Role, found: Found) -> Manifest:
-    """The template of the role's serving pods."""
-    template = copy.deepcopy(role.template)
-    spec = template["spec"]
-    container = next(c for c in spec["containers"] if c["name"] == found.container_name)
-    additions = found.engine.additions(container, role)
-    return {
-        "metadata": _metadata(template.get("metadata") or {}, service, role),
-        "spec": _pod_spec(spec, service, role, found.container_name, additions),
-    }
+def leader_template(service: InferenceService, role: Role, found: Found) -> Manifest:
+    """The template of the pods that answer: all pods of a role of one node per copy, else the first of each copy."""
+    return _template(service, role, role.template, found.container_name, leader_launch(role, found))
 
 
-def serving_port(template: Manifest, found: Found, role: Role) -> str:
-    """The name of the container port, in a built template, on which the role's pods answer."""
+def worker_template(service: InferenceService, role: Role, found: Found) -> Manifest:
+    """The template of the other pods of a copy: what the user wrote for them, else derived from the leader's."""
+    if role.worker_template is not None:
+        return _template(service, role, role.worker_template, "", ON_ITS_OWN)
+    launch = found.engine.worker(_container(role, found), role)
+    return _template(service, role, role.template, found.container_name, launch)
+
+
+def leader_launch(role: Role, found: Found) -> Launch:
+    """How the engine wants its answering process started."""
+    return found.engine.leader(_container(role, found), role)
+
+
+def port_name(template: Manifest, found: Found, port: int | None) -> str:
+    """What the container port `port` is called in a built template."""
     container = next(c for c in template["spec"]["containers"] if c["name"] == found.container_name)
-    port = found.engine.additions(container, role).port
     return str(next(p["name"] for p in container["ports"] if p["containerPort"] == port))
 
 
-def _metadata(metadata: Manifest, service: InferenceService, role: Role) -> Manifest:
-    ours = {**names.role_labels(service.name, role.name, role.component_type), names.SERVING_LABEL: "true"}
+ON_ITS_OWN = Launch(port=None, args=())
+"""For a template in which no container is known to be the engine's."""
+
+
+def _container(role: Role, found: Found) -> Manifest:
+    container: Manifest = next(c for c in role.template["spec"]["containers"] if c["name"] == found.container_name)
+    return container
+
+
+def _template(
+    service: InferenceService, role: Role, written: Manifest, engine_container: str, launch: Launch
+) -> Manifest:  # fmt: skip
+    template = copy.deepcopy(written)
+    return {
+        "metadata": _metadata(template.get("metadata") or {}, service, role, serves=launch.port is not None),
+        "spec": _pod_spec(template["spec"], service, role, engine_container, launch),
+    }
+
+
+def _metadata(metadata: Manifest, service: InferenceService, role: Role, *, serves: bool) -> Manifest:
+    ours = names.role_labels(service.name, role.name, role.component_type)
+    serving = {names.SERVING_LABEL: "true"} if serves else {}
     kept = {key: value for key, value in metadata.items() if value is not None}
-    return {**kept, "labels": {**(metadata.get("labels") or {}), **ours}}
+    return {**kept, "labels": {**(metadata.get("labels") or {}), **ours, **serving}}
 
 
 def _pod_spec(
-    spec: Manifest, service: InferenceService, role: Role, engine_container: str, additions: Additions
+    spec: Manifest, service: InferenceService, role: Role, engine_container: str, launch: Launch
 ) -> Manifest:  # fmt: skip
     """The pod's spec.
 
@@ -64,9 +90,11 @@ def _pod_spec(
     for kind in ("initContainers", "containers"):
         if spec.get(kind):
             completed[kind] = [
-                _engine_container(c, role, additions, grace) if _is(c, kind, engine_container) else _with_last_words(c)
+                _engine_container(c, role, launch, grace) if _is(c, kind, engine_container) else _with_last_words(c)
                 for c in spec[kind]
             ]
+    if any(mount == SHARED_MEMORY_MOUNT for c in completed["containers"] for mount in c.get("volumeMounts") or ()):
+        completed["volumes"] = [*(spec.get("volumes") or ()), SHARED_MEMORY]
     return completed
 
 
@@ -74,17 +102,38 @@ def _is(container: Manifest, kind: str, engine_container: str) -> bool:
     return kind == "containers" and container["name"] == engine_container
 
 
-def _engine_container(container: Manifest, role: Role, additions: Additions, grace_seconds: int) -> Manifest:
-    completed = _completed(_with_last_words(container), **_probes(role, additions))
-    completed["ports"] = _ports(container.get("ports") or [], additions.port, role)
-    env = _env(container.get("env") or [], additions.env)
-    if env:
+def _engine_container(container: Manifest, role: Role, launch: Launch, grace_seconds: int) -> Manifest:
+    completed = _with_last_words(container)
+    if launch.command is not None:
+        completed["command"] = list(launch.command)
+    if launch.args:
+        completed["args"] = list(launch.args)
+    if env := _env(container.get("env") or [], launch.env):
         completed["env"] = env
+    if launch.needs_shared_memory and not _has_shared_memory(container):
+        completed["volumeMounts"] = [*(container.get("volumeMounts") or ()), SHARED_MEMORY_MOUNT]
+    if launch.port is None:
+        return {key: value for key, value in completed.items() if key not in _OF_WHO_ANSWERS}
+    completed = _completed(completed, **_probes(role, launch))
+    completed["ports"] = _ports(container.get("ports") or [], launch.port, role)
     if drain_seconds := min(DRAIN_SECONDS, grace_seconds // 2):
         completed["lifecycle"] = _completed(
             container.get("lifecycle") or {}, preStop={"sleep": {"seconds": drain_seconds}}
         )
     return completed
+
+
+_OF_WHO_ANSWERS = frozenset({"ports", "readinessProbe", "livenessProbe", "startupProbe"})
+"""What the user wrote for the process that answers, and what a process that answers nobody could only fail."""
+
+SHARED_MEMORY: Manifest = {"name": "fusioninfer-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}}
+"""Counts against the container's memory limit as it is filled, and is no more than that."""
+SHARED_MEMORY_MOUNT: Manifest = {"name": SHARED_MEMORY["name"], "mountPath": "/dev/shm"}
+
+
+def _has_shared_memory(container: Manifest) -> bool:
+    mounts = container.get("volumeMounts") or ()
+    return any(str(mount.get("mountPath", "")).rstrip("/") == SHARED_MEMORY_MOUNT["mountPath"] for mount in mounts)
 
 
 def _with_last_words(container: Manifest) -> Manifest:
@@ -116,18 +165,18 @@ def _env(env: list[Any], additional: tuple[Manifest, ...]) -> list[Any]:
     return [*env, *(variable for variable in additional if variable["name"] not in written)]
 
 
-def _probes(role: Role, additions: Additions) -> Manifest:
+def _probes(role: Role, launch: Launch) -> Manifest:
     """Probes where the user wrote none. A model may load for as long as progressDeadlineSeconds says."""
-    timing = {"periodSeconds": PROBE_PERIOD_SECONDS, "timeoutSeconds": additions.probe_timeout_seconds}
+    timeout = {"timeoutSeconds": PROBE_TIMEOUT_SECONDS}
     probes: Manifest = {}
-    if additions.ready:
-        probes["readinessProbe"] = {**additions.ready, **timing, "failureThreshold": 3}
-    if additions.alive:
-        probes["livenessProbe"] = {**additions.alive, **timing, "periodSeconds": 10, "failureThreshold": 3}
-        probes["startupProbe"] = {
-            **additions.alive,
-            **timing,
-            "periodSeconds": STARTUP_PERIOD_SECONDS,
-            "failureThreshold": math.ceil(role.progress_deadline_seconds / STARTUP_PERIOD_SECONDS),
-        }
+    if launch.ready:
+        probes["readinessProbe"] = _completed(
+            launch.ready, periodSeconds=PROBE_PERIOD_SECONDS, **timeout, failureThreshold=3
+        )
+    if launch.alive:
+        attempts = math.ceil(role.progress_deadline_seconds / STARTUP_PERIOD_SECONDS)
+        probes["livenessProbe"] = _completed(launch.alive, periodSeconds=10, **timeout, failureThreshold=3)
+        probes["startupProbe"] = _completed(
+            launch.alive, periodSeconds=STARTUP_PERIOD_SECONDS, **timeout, failureThreshold=attempts
+        )
     return probes

@@ -63,4 +63,4 @@ def _is_service(document: Any) -> bool:
 def _comments(desired: Desired) -> Iterable[str]:
     for objects in desired.roles:
         where = f"engine {objects.found.engine.name} in container {objects.found.container_name}"
-        yield f"role {objects.role.name}: {where}, since {objects.found.evidence}"
+        yield f"role {objects.role.name}: {where}, since {objects.found.evidence.words}"

@@ -40,6 +40,10 @@ RULES = (
         "roles; get: to learn who holds a name that is taken",
     ),
     Rule(
+        "leaderworkerset.x-k8s.io", ("leaderworkersets",), ("get", "list", "watch", "create", "patch", "delete"),
+        "roles whose copies have several nodes; get: to learn who holds a name that is taken",
+    ),
+    Rule(
         "", ("services",), ("get", "list", "watch", "create", "patch", "delete"),
         "entries; get: to learn who holds a name that is taken; delete: admission may let those alone set an owner who "
         "may delete the child",

@@ -15,7 +15,20 @@ from fusioninfer.kube.cache import Cache
 from fusioninfer.kube.requests import Kube
 from fusioninfer.reconcile.loop import World, reconcile
 from fusioninfer.reconcile.observe import Caches, key_of
-from fusioninfer.reconcile.snapshot import ENTRIES, PODS, SERVICES, STATEFUL_SETS, Entry, Key, Pod, Service, Workload
+from fusioninfer.reconcile.snapshot import (
+    ENTRIES,
+    LEADER_WORKER_SETS,
+    PODS,
+    SERVICES,
+    STATEFUL_SETS,
+    Entry,
+    Key,
+    LeaderWorkerSet,
+    Pod,
+    Service,
+    StatefulSet,
+    Workload,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +57,25 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
             if key is not None:
                 queue.add(key)
 
+    def on_installed() -> None:
+        for live in caches.services:
+            queue.add(Key(live.metadata.namespace, live.metadata.name))
+
     label = names.SERVICE_LABEL
     caches = Caches(
         services=Cache(kube, SERVICES, Service, namespace=namespace, on_change=on_service),
-        workloads=Cache(
-            kube, STATEFUL_SETS, Workload, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled
+        stateful_sets=Cache(
+            kube, STATEFUL_SETS, StatefulSet, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled
+        ),
+        leader_worker_sets=Cache(
+            kube,
+            LEADER_WORKER_SETS,
+            LeaderWorkerSet,
+            namespace=namespace,
+            labels=label,
+            index_by=key_of,
+            on_change=on_labelled,
+            on_installed=on_installed,
         ),
         entries=Cache(kube, ENTRIES, Entry, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
         pods=Cache(kube, PODS, Pod, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
@@ -61,7 +88,8 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
     return Watched(
         caches={
             SERVICES.kind: caches.services,
-            STATEFUL_SETS.kind: caches.workloads,
+            STATEFUL_SETS.kind: caches.stateful_sets,
+            LEADER_WORKER_SETS.kind: caches.leader_worker_sets,
             ENTRIES.kind: caches.entries,
             PODS.kind: caches.pods,
         },

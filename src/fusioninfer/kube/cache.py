@@ -159,7 +159,8 @@ class Store(Generic[T]):
 class Cache(Generic[T]):
     """A store of `kind`, as the API server has it, while `run` runs.
 
-    `on_change` hears of every change, first of what was there already; `index_by` gives the key for `select`.
+    `on_change` hears of every change, first of what was there already; `on_installed` when a kind that the API server
+    did not know is served, all of it being here; `index_by` gives the key for `select`.
     There is no way to forget what we deleted: an answered DELETE means that the object will go, not that it is gone.
     """
 
@@ -174,6 +175,7 @@ class Cache(Generic[T]):
         accept: str = JSON,
         index_by: Callable[[T], Hashable | None] = _unindexed,
         on_change: OnChange[T] = _nobody,
+        on_installed: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:
@@ -193,6 +195,7 @@ class Cache(Generic[T]):
         self._collection = Collection(resource, namespace, labels, accept)
         self._decode = msgspec.json.Decoder(kind).decode
         self._store = Store(index_by, on_change)
+        self._on_installed = on_installed
         self._sleep = sleep
         self._random = random
         self._poked = asyncio.Event()
@@ -335,8 +338,10 @@ class Cache(Generic[T]):
     def _is_answered(self) -> None:
         self._failures = 0
         self.failure = None
-        self.served = True
         self.synced.set()
+        if not self.served:
+            self.served = True
+            self._on_installed()
 
     async def _recover(self, error: errors.KubeError) -> None:
         """Decide from where to go on after `error`, and wait."""

@@ -10,8 +10,16 @@ import msgspec
 
 from fusioninfer.api import names
 from fusioninfer.kube import errors, requests
+from fusioninfer.reconcile import derived_names
 from fusioninfer.reconcile.plan import Apply, Delete, NameTaken, Plan
-from fusioninfer.reconcile.snapshot import STATEFUL_SETS, Child, Entry, Workload
+from fusioninfer.reconcile.snapshot import (
+    LEADER_WORKER_SETS,
+    STATEFUL_SETS,
+    Child,
+    Entry,
+    LeaderWorkerSet,
+    StatefulSet,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,10 @@ def _joined(outcomes: tuple[Outcome, ...]) -> Outcome:
 async def _apply(kube: requests.Kube, step: Apply, note: Note) -> Outcome:
     request = requests.apply(step.resource, step.manifest, manager=names.MANAGER)
     try:
+        if step.creates and step.resource is LEADER_WORKER_SETS:
+            holder = await derived_names.holder(kube, step.manifest["metadata"]["namespace"], step.name)
+            if holder is not None:
+                return _held(holder, step.name)
         note(_decoded(step.resource, await kube.send(request)))
     except errors.Conflict:
         return await _look_again(kube, step, note) if step.creates else Outcome(stale=True)
@@ -84,15 +96,24 @@ async def _look_again(kube: requests.Kube, step: Apply, note: Note) -> Outcome:
     return Outcome(taken=(taken,))
 
 
+def _held(holder: derived_names.Holder, lws: str) -> Outcome:
+    """What it means that an object has a name that the LWS called `lws` would give to its own."""
+    if any(owner.kind in (LEADER_WORKER_SETS.kind, "Pod") for owner in holder.metadata.ownerReferences):
+        return Outcome(stale=True)  # of an earlier LWS of that name; about to go
+    taken = NameTaken.by(holder.kind, holder.metadata, f"somebody else, and LeaderWorkerSet {lws} needs that name")
+    return Outcome(taken=(taken,))
+
+
 def _decoded(resource: requests.Resource, body: bytes) -> Child:
-    if resource is STATEFUL_SETS:
-        return msgspec.json.decode(body, type=Workload)
-    return msgspec.json.decode(body, type=Entry)
+    kinds: dict[requests.Resource, type[Child]] = {STATEFUL_SETS: StatefulSet, LEADER_WORKER_SETS: LeaderWorkerSet}
+    return msgspec.json.decode(body, type=kinds.get(resource, Entry))
 
 
 async def _delete(kube: requests.Kube, step: Delete) -> Outcome:
     try:
-        await kube.send(requests.delete(step.resource, step.namespace, step.name, uid=step.uid))
+        await kube.send(
+            requests.delete(step.resource, step.namespace, step.name, uid=step.uid, propagation=step.propagation)
+        )
     except errors.NotFound:
         return Outcome()  # gone already, as was wanted
     except errors.Conflict:

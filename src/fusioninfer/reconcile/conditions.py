@@ -9,14 +9,18 @@ from fusioninfer.kube import errors
 from fusioninfer.reconcile.facts import RoleFacts
 from fusioninfer.reconcile.phases import (
     DEADLINE_EXCEEDED,
+    NOT_INSTALLED,
     PENDING_WORDS,
+    RECREATING,
     SCALED_TO_ZERO,
     UPDATE_PENDING,
     Seen,
     Verdict,
     failure_of,
+    recreating_words,
     rolling_words,
     standing_of,
+    uninstalled_words,
     words_of,
 )
 
@@ -48,6 +52,11 @@ def spec_was_refused_by_the_api_server(seen: Seen) -> Verdict | None:
         if isinstance(failure.error, errors.Refused):
             return words_of(failure)
     return None
+
+
+def something_looks_like_a_mistake(seen: Seen) -> Verdict | None:
+    warnings = [f"role {facts.role.name}: {warning}" for facts in seen.facts.roles for warning in facts.warnings]
+    return Verdict("True", "AcceptedWithWarnings", "; ".join(warnings)) if warnings else None
 
 
 def spec_is_accepted(seen: Seen) -> Verdict | None:
@@ -150,6 +159,24 @@ def changes_are_paused(seen: Seen) -> Verdict | None:
     return Verdict("False", PAUSED, f"spec.paused is true; {waiting} changes wait")
 
 
+def workloads_are_replaced(seen: Seen) -> Verdict | None:
+    words = [
+        f"role {facts.role.name}: {recreating_words(facts)}"
+        for facts in seen.facts.roles
+        if facts.role.name in seen.plan.recreating
+    ]
+    return Verdict("True", RECREATING, "; ".join(words)) if words else None
+
+
+def a_kind_is_not_installed(seen: Seen) -> Verdict | None:
+    words = [
+        f"role {facts.role.name}: {uninstalled_words(facts)}"
+        for facts in seen.facts.roles
+        if facts.role.name in seen.plan.uninstalled
+    ]
+    return Verdict("False", NOT_INSTALLED, "; ".join(words)) if words else None
+
+
 def paused_changes_wait(seen: Seen) -> Verdict | None:
     return None if seen.plan.is_empty else changes_are_paused(seen)
 
@@ -202,13 +229,20 @@ def the_service_is_ready(seen: Seen) -> Verdict | None:
     return Verdict("True", "Ready", f"every copy is ready; requests are answered at {names.url(*_name(seen))}")
 
 
-ACCEPTED: Sequence[Rule] = (name_is_taken, spec_was_refused_by_the_api_server, spec_is_accepted)
+ACCEPTED: Sequence[Rule] = (
+    name_is_taken,
+    spec_was_refused_by_the_api_server,
+    something_looks_like_a_mistake,
+    spec_is_accepted,
+)
 SCHEDULED: Sequence[Rule] = (no_copy_is_asked_for, pods_wait_for_room, pods_are_not_bound, all_pods_are_bound)
 WORKLOADS_READY: Sequence[Rule] = (a_role_failed, a_role_is_not_whole, every_role_is_whole)
 ROUTER_READY: Sequence[Rule] = (no_router_was_asked_for,)
 AVAILABLE: Sequence[Rule] = (nothing_is_asked_to_serve, the_address_is_taken, nobody_serves, somebody_serves)
 PROGRESSING: Sequence[Rule] = (
     changes_are_paused,
+    a_kind_is_not_installed,
+    workloads_are_replaced,
     progress_has_stopped,
     a_role_is_rolling,
     an_update_is_pending,
@@ -220,6 +254,7 @@ READY: Sequence[Rule] = (
     a_write_failed,
     paused_changes_wait,
     a_role_failed,
+    a_kind_is_not_installed,
     a_role_is_not_whole,
     no_copy_is_asked_for,
     nobody_serves,
@@ -250,6 +285,7 @@ def stalled_by(rule: Rule) -> Rule:
 
 
 STALLED: Sequence[Rule] = tuple(
-    stalled_by(rule) for rule in (name_is_taken, spec_was_refused_by_the_api_server, a_role_failed)
+    stalled_by(rule)
+    for rule in (name_is_taken, spec_was_refused_by_the_api_server, a_role_failed, a_kind_is_not_installed)
 )
 """There only while nothing will move without the user (kstatus, and so Flux and Helm, read it)."""

@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from fusioninfer.api.service import InferenceService, Role
 from fusioninfer.api.types import LastFailure
-from fusioninfer.build.desired import Desired
+from fusioninfer.build.desired import Desired, RoleObjects
+from fusioninfer.kube.requests import Resource
 from fusioninfer.reconcile import trouble
-from fusioninfer.reconcile.snapshot import ContainerStatus, Pod, Snapshot, Terminated, Workload
+from fusioninfer.reconcile.snapshot import (
+    CHILDREN,
+    WORKLOADS,
+    ContainerStatus,
+    Pod,
+    Snapshot,
+    Terminated,
+    Workload,
+)
+from fusioninfer.reconcile.trouble import Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy of a role: its pods, and how many it should have."""
+
+    index: int
+    pods: tuple[Pod, ...]
+    nodes: int
+    is_updated: bool
+    """All of its pods are of the present template."""
+
+    @property
+    def ready(self) -> bool:
+        """All of its pods are there and ready."""
+        return len(self.pods) == self.nodes and all(pod.ready for pod in self.pods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +44,39 @@ class RoleFacts:
 
     role: Role
     workload_name: str
+    workload_resource: Resource
+    """Of what should run the pods."""
     workload: Workload | None
-    pods: tuple[Pod, ...]
-    """Those that the workload controls, and that do not end."""
+    """What runs them now; of the other kind as long as that stands in the way."""
+    copies: tuple[Copy, ...]
+    """Without pods that end."""
     desired: int
-    ready: int
-    updated: int
-    bound_pods: int
-    trouble: trouble.Trouble | None
+    trouble: Trouble | None
     failure: LastFailure | None
     """The most recent crash that can be seen now."""
+    recreated: Trouble | None
+    """The crash for which pods end now, that were one copy with the container that crashed."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        return tuple(pod for copy in self.copies for pod in copy.pods)
+
+    @property
+    def ready(self) -> int:
+        return sum(copy.ready for copy in self.copies)
+
+    @property
+    def ready_pods(self) -> int:
+        return sum(pod.ready for pod in self.pods)
+
+    @property
+    def updated(self) -> int:
+        return sum(copy.is_updated for copy in self.copies)
+
+    @property
+    def bound_pods(self) -> int:
+        return sum(bool(pod.spec.nodeName) for pod in self.pods)
 
     @property
     def total_pods(self) -> int:
@@ -38,8 +88,9 @@ class RoleFacts:
         wanted = self.desired - min(self.role.rolling_update.partition, self.desired)
         return (
             self.workload is not None
+            and self.workload.resource is self.workload_resource
             and self.workload.observed
-            and len(self.pods) == self.ready == self.desired
+            and len(self.copies) == self.ready == self.desired
             and self.updated >= wanted
         )
 
@@ -48,8 +99,8 @@ class RoleFacts:
         """The present template has not reached every copy that it should reach."""
         if self.workload is None or not self.workload.observed:
             return True
-        revision, partition = self.workload.status.updateRevision, self.role.rolling_update.partition
-        return any(pod.revision != revision and pod.index >= partition for pod in self.pods)
+        partition = self.role.rolling_update.partition
+        return any(not copy.is_updated and copy.index >= partition for copy in self.copies)
 
     @property
     def is_loading(self) -> bool:
@@ -73,28 +124,42 @@ class Facts:
 
 def facts_of(service: InferenceService, desired: Desired, snapshot: Snapshot) -> Facts:
     """The counts of every engine role."""
-    return Facts(
-        service,
-        tuple(_role(objects.role, objects.workload["metadata"]["name"], snapshot) for objects in desired.roles),
+    return Facts(service, tuple(_role(objects, snapshot) for objects in desired.roles))
+
+
+def _role(objects: RoleObjects, snapshot: Snapshot) -> RoleFacts:
+    name, resource = objects.workload["metadata"]["name"], CHILDREN[objects.kind]
+    workload = _workload(name, resource, snapshot)
+    everything = snapshot.pods_of(workload)
+    staying = tuple(pod for pod in everything if pod.metadata.deletionTimestamp is None)
+    ending = tuple(pod for pod in everything if pod.metadata.deletionTimestamp is not None)
+    return RoleFacts(
+        role=objects.role,
+        workload_name=name,
+        workload_resource=resource,
+        workload=workload,
+        copies=() if workload is None else _copies(workload, staying),
+        desired=_desired(objects.role, workload),
+        trouble=trouble.worst(staying),
+        failure=last_failure(everything),
+        recreated=next((found for pod in ending if (found := trouble.ended_by_a_crash(pod))), None),
+        warnings=objects.warnings,
     )
 
 
-def _role(role: Role, workload_name: str, snapshot: Snapshot) -> RoleFacts:
-    workload = snapshot.workload(workload_name)
-    everything = snapshot.pods_of(workload)
-    pods = tuple(pod for pod in everything if pod.metadata.deletionTimestamp is None)
-    wanted = _desired(role, workload)
-    return RoleFacts(
-        role=role,
-        workload_name=workload_name,
-        workload=workload,
-        pods=pods,
-        desired=wanted,
-        ready=sum(pod.ready for pod in pods),
-        updated=_updated(workload, pods),
-        bound_pods=sum(bool(pod.spec.nodeName) for pod in pods),
-        trouble=trouble.worst(pods),
-        failure=last_failure(pods),
+def _workload(name: str, resource: Resource, snapshot: Snapshot) -> Workload | None:
+    """What runs the role's pods: of the kind that is wanted, else of the other one."""
+    others = (other for other in WORKLOADS if other is not resource)
+    found = (snapshot.workload(name, kind.kind) for kind in (resource, *others))
+    return next((workload for workload in found if workload is not None), None)
+
+
+def _copies(workload: Workload, pods: tuple[Pod, ...]) -> tuple[Copy, ...]:
+    """`pods`, which are sorted so, copy by copy."""
+    return tuple(
+        Copy(index, members, workload.nodes_of(members[0]), all(workload.is_updated(pod) for pod in members))
+        for index, group in groupby(pods, workload.copy_of)
+        if (members := tuple(group))
     )
 
 
@@ -104,19 +169,13 @@ def _desired(role: Role, workload: Workload | None) -> int:
     return 1 if workload is None else workload.spec.replicas
 
 
-def _updated(workload: Workload | None, pods: tuple[Pod, ...]) -> int:
-    if workload is None or not workload.observed:
-        return 0
-    return sum(pod.revision == workload.status.updateRevision for pod in pods)
-
-
 def last_failure(pods: tuple[Pod, ...]) -> LastFailure | None:
     """The crash that happened last among the containers of `pods`."""
     crashes = [
         (end.finishedAt or "", pod, container, end)
         for pod in pods
         for container in (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
-        if (end := trouble.crash_of(container)) is not None
+        if (end := trouble.crash_of(container, ends=pod.metadata.deletionTimestamp is not None)) is not None
     ]
     if not crashes:
         return None

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from fusioninfer.api import names
 from fusioninfer.kube.cache import Cache
 from fusioninfer.kube.objects import ObjectMeta
-from fusioninfer.reconcile.snapshot import STATEFUL_SETS, Child, Entry, Key, Pod, Service, Snapshot, Workload
+from fusioninfer.reconcile.snapshot import (
+    ENTRIES,
+    LEADER_WORKER_SETS,
+    STATEFUL_SETS,
+    Child,
+    Entry,
+    Key,
+    LeaderWorkerSet,
+    Pod,
+    Service,
+    Snapshot,
+    StatefulSet,
+    Workload,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +28,20 @@ class Caches:
     """What is watched: our services, and everything that carries their label."""
 
     services: Cache[Service]
-    workloads: Cache[Workload]
+    stateful_sets: Cache[StatefulSet]
+    leader_worker_sets: Cache[LeaderWorkerSet]
     entries: Cache[Entry]
     pods: Cache[Pod]
 
     def note(self, child: Child) -> None:
         """Take in what the API server answered to a write of ours."""
-        if isinstance(child, Workload):
-            self.workloads.note(child)
-        else:
-            self.entries.note(child)
+        match child:
+            case StatefulSet():
+                self.stateful_sets.note(child)
+            case LeaderWorkerSet():
+                self.leader_worker_sets.note(child)
+            case Entry():
+                self.entries.note(child)
 
 
 def key_of(labelled: Workload | Entry | Pod) -> Key | None:
@@ -43,6 +60,10 @@ def observe(caches: Caches, key: Key) -> Snapshot | None:
     service = caches.services.get(key.namespace, key.name)
     if service is None:
         return None
-    workloads = {(STATEFUL_SETS.kind, live.metadata.name): live for live in caches.workloads.select(key)}
-    entries = {("Service", live.metadata.name): live for live in caches.entries.select(key)}
-    return Snapshot(service, {**workloads, **entries}, tuple(caches.pods.select(key)))
+    children: dict[tuple[str, str], Child] = {
+        **{(STATEFUL_SETS.kind, live.metadata.name): live for live in caches.stateful_sets.select(key)},
+        **{(LEADER_WORKER_SETS.kind, live.metadata.name): live for live in caches.leader_worker_sets.select(key)},
+        **{(ENTRIES.kind, live.metadata.name): live for live in caches.entries.select(key)},
+    }
+    unserved = frozenset() if caches.leader_worker_sets.served else frozenset({LEADER_WORKER_SETS.kind})
+    return Snapshot(service, children, tuple(caches.pods.select(key)), unserved)

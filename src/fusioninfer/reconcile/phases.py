@@ -11,13 +11,14 @@ from fusioninfer.kube import errors
 from fusioninfer.reconcile.apply import Failure, Outcome
 from fusioninfer.reconcile.facts import Facts, RoleFacts
 from fusioninfer.reconcile.plan import Plan
-from fusioninfer.reconcile.snapshot import STATEFUL_SETS
 
 Answer = Literal["True", "False", "Unknown"]
 Phase = Literal["Pending", "Deploying", "Running", "Failed", "Unknown"]
 
 SCALED_TO_ZERO = "ScaledToZero"
 UPDATE_PENDING = "UpdatePending"
+RECREATING = "RecreatingWorkload"
+NOT_INSTALLED = "NotInstalled"
 DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
 
@@ -56,17 +57,41 @@ def standing_of(facts: RoleFacts, seen: Seen) -> Standing:
     failure = failure_of(facts, seen)
     if failure is not None:
         return Standing("Failed", failure.reason, failure.message)
+    kind = facts.workload_resource.kind
+    if facts.role.name in seen.plan.uninstalled:
+        return Standing("Pending", NOT_INSTALLED, uninstalled_words(facts))
+    if facts.role.name in seen.plan.recreating:
+        return Standing("Pending", RECREATING, recreating_words(facts))
     if facts.workload is None:
-        return Standing("Pending", "NotCreated", f"{STATEFUL_SETS.kind} {facts.workload_name} does not exist yet")
+        return Standing("Pending", "NotCreated", f"{kind} {facts.workload_name} does not exist yet")
     if facts.is_complete:
         return _complete(facts, seen)
+    missing = facts.total_pods - len(facts.pods)
+    if facts.recreated is not None:
+        return Standing("Deploying", facts.recreated.reason, facts.recreated.message)
     if facts.trouble is not None:
         all_bound = facts.bound_pods == len(facts.pods)
         return Standing("Deploying" if all_bound else "Pending", facts.trouble.reason, facts.trouble.message)
-    if len(facts.pods) < facts.desired:
-        made = f"StatefulSet {facts.workload_name} has made {len(facts.pods)} of {facts.desired} pods"
+    if missing > 0:
+        made = f"{kind} {facts.workload_name} has made {len(facts.pods)} of {facts.total_pods} pods"
         return Standing("Deploying" if facts.pods else "Pending", "PodsMissing", made)
     return Standing("Deploying", "RollingOut", rolling_words(facts))
+
+
+def uninstalled_words(facts: RoleFacts) -> str:
+    resource = facts.workload_resource
+    return (
+        f"copies of {facts.role.nodes_per_replica} nodes need {resource.kind} ({resource.api_version}), which this "
+        "cluster does not serve; install it, and they are made by themselves"
+    )
+
+
+def recreating_words(facts: RoleFacts) -> str:
+    nodes = facts.role.nodes_per_replica
+    return (
+        f"from now on a copy has {nodes} node{'s' if nodes > 1 else ''}: the earlier workload ends first, then "
+        f"{facts.workload_resource.kind} {facts.workload_name} takes its name; no copy serves meanwhile"
+    )
 
 
 def _complete(facts: RoleFacts, seen: Seen) -> Standing:
@@ -86,7 +111,7 @@ PENDING_WORDS = (
 def rolling_words(facts: RoleFacts) -> str:
     return (
         f"{facts.updated} of {facts.desired} copies have the present template, {facts.ready} are ready, "
-        f"{len(facts.pods)} exist"
+        f"{len(facts.copies)} exist"
     )
 
 

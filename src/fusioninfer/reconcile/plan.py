@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from fusioninfer.api import hashes, names
 from fusioninfer.api.service import Manifest
-from fusioninfer.build.desired import Desired
+from fusioninfer.build.desired import Desired, RoleObjects
 from fusioninfer.kube.objects import ObjectMeta
 from fusioninfer.kube.requests import ABSENT, Resource
 from fusioninfer.reconcile import ownership
-from fusioninfer.reconcile.rollout import staged
-from fusioninfer.reconcile.snapshot import CHILDREN, Child, Snapshot
+from fusioninfer.reconcile.rollout import Staged, staged
+from fusioninfer.reconcile.snapshot import CHILDREN, LEADER_WORKER_SETS, LWS_NAME, WORKLOADS, Child, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class Delete:
     name: str
     uid: str
     reason: str
+    propagation: str
+    """Foreground: it is gone only after its pods, so that what takes its name next meets none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,10 @@ class Plan:
     taken: tuple[NameTaken, ...] = ()
     update_pending: frozenset[str] = frozenset()
     """Roles whose live template was kept although this version would build another."""
+    recreating: frozenset[str] = frozenset()
+    """Roles whose copies get several nodes, or one again: the old workload goes first, for both have one name."""
+    uninstalled: frozenset[str] = frozenset()
+    """Roles whose kind of workload the cluster does not know."""
 
     @property
     def is_empty(self) -> bool:
@@ -75,22 +81,48 @@ class Plan:
 
 def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
     """The steps from what was seen to what should exist."""
+    uninstalled = frozenset(o.role.name for o in desired.roles if o.workload["kind"] in snapshot.unserved)
+    recreating = frozenset(o.role.name for o in desired.roles if _is_in_the_way(o, snapshot)) - uninstalled
     workloads = {
-        objects.role.name: staged(
-            objects.workload,
-            objects.role,
-            live := snapshot.workload(objects.workload["metadata"]["name"]),
-            snapshot.pods_of(live),
-        )
+        objects.role.name: _staged(objects, snapshot)
         for objects in desired.roles
+        if objects.role.name not in recreating | uninstalled
     }
     wanted = [signed(manifest) for manifest in (desired.entry, *(step.manifest for step in workloads.values()))]
+    kept = {_place(manifest) for manifest in wanted}
+    for objects in desired.roles:
+        if objects.role.name in uninstalled:  # what runs in its place goes on until it can be replaced
+            kept |= {(resource.kind, objects.workload["metadata"]["name"]) for resource in WORKLOADS}
     return Plan(
         applies=tuple(step for manifest in wanted if (step := _apply(manifest, snapshot)) is not None),
-        deletes=tuple(_deletes(wanted, snapshot)),
+        deletes=tuple(_deletes(kept, snapshot)),
         taken=tuple(taken for manifest in wanted if (taken := _taken(manifest, snapshot)) is not None),
         update_pending=frozenset(name for name, step in workloads.items() if step.update_pending),
+        recreating=recreating,
+        uninstalled=uninstalled,
     )
+
+
+def _staged(objects: RoleObjects, snapshot: Snapshot) -> Staged:
+    live = snapshot.workload(objects.workload["metadata"]["name"], objects.workload["kind"])
+    return staged(objects.workload, objects.role, live, snapshot.pods_of(live))
+
+
+def _is_in_the_way(objects: RoleObjects, snapshot: Snapshot) -> bool:
+    """A workload of the other kind holds the role's name, or pods of one are not gone yet."""
+    name, kind = objects.workload["metadata"]["name"], objects.workload["kind"]
+    if any(snapshot.workload(name, other.kind) for other in WORKLOADS if other.kind != kind):
+        return True
+    several_nodes = kind == LEADER_WORKER_SETS.kind
+    return snapshot.workload(name, kind) is None and any(
+        (LWS_NAME in pod.metadata.labels) != several_nodes
+        for pod in snapshot.pods
+        if pod.metadata.labels.get(names.ROLE_LABEL) == objects.role.name
+    )
+
+
+def _place(manifest: Manifest) -> tuple[str, str]:
+    return manifest["kind"], manifest["metadata"]["name"]
 
 
 def signed(manifest: Manifest) -> Manifest:
@@ -103,14 +135,19 @@ def signed(manifest: Manifest) -> Manifest:
     annotations = metadata.get("annotations", {})
     kept = {key: value for key, value in metadata.items() if key != "ownerReferences"}
     hashed = {
-        key: value for key, value in manifest["spec"].items() if key != "template" or names.TEMPLATE not in annotations
+        key: value
+        for key, value in manifest["spec"].items()
+        if key not in _TEMPLATES or names.TEMPLATE not in annotations
     }
     digest = hashes.of({**manifest, "metadata": kept, "spec": hashed})
     return {**manifest, "metadata": {**metadata, "annotations": {**annotations, names.APPLIED: digest}}}
 
 
+_TEMPLATES = ("template", "leaderWorkerTemplate")
+
+
 def _live(manifest: Manifest, snapshot: Snapshot) -> Child | None:
-    return snapshot.children.get((manifest["kind"], manifest["metadata"]["name"]))
+    return snapshot.children.get(_place(manifest))
 
 
 def _taken(manifest: Manifest, snapshot: Snapshot) -> NameTaken | None:
@@ -155,11 +192,15 @@ def _compared(manifest: Manifest) -> Manifest:
     return {"metadata": metadata, "spec": manifest["spec"]}
 
 
-def _deletes(wanted: Iterable[Manifest], snapshot: Snapshot) -> Iterable[Delete]:
-    kept = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in wanted}
+def _deletes(kept: Container[tuple[str, str]], snapshot: Snapshot) -> Iterable[Delete]:
     resources = {resource.kind: resource for resource in CHILDREN.values()}
     for (kind, name), live in snapshot.children.items():
         if (kind, name) not in kept and snapshot.owns(live) and live.metadata.deletionTimestamp is None:
             yield Delete(
-                resources[kind], live.metadata.namespace, name, live.metadata.uid, "nothing asks for it any more"
+                resources[kind],
+                live.metadata.namespace,
+                name,
+                live.metadata.uid,
+                "nothing asks for it any more",
+                "Foreground" if resources[kind] in WORKLOADS else "Background",
             )

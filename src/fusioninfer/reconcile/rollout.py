@@ -1,10 +1,11 @@
 """How a role's workload gets from where it is to what is desired, one step at a time; integers and values only.
 
-Three things stand between the desired StatefulSet and the one to be sent next:
+Three things stand between the desired workload and the one to be sent next:
 
 1. the template: pods are restarted because the user changed the role, never because we build templates differently now;
 2. replicas: a number that the user does not give belongs to whoever scales the workload;
-3. a surge, which StatefulSets do not know. With `n` copies and `s` to lend, a change goes
+3. a surge, which a LeaderWorkerSet makes itself and a StatefulSet does not know. With `n` copies and `s` to lend,
+   a change goes
 
        new template, n + s copies, partition n    only the lent copies are made from the new template
        … they are ready:       partition 0        now the old ones are replaced, one after the other
@@ -24,7 +25,7 @@ import msgspec
 from fusioninfer.api import names
 from fusioninfer.api.service import Manifest, Role
 from fusioninfer.reconcile import ownership
-from fusioninfer.reconcile.snapshot import Pod, Workload
+from fusioninfer.reconcile.snapshot import LeaderWorkerSet, Pod, StatefulSet, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,12 @@ def staged(desired: Manifest, role: Role, live: Workload | None, pods: tuple[Pod
         return Staged(desired)
     ours = ownership.held_by(live.metadata.managedFields, names.MANAGER)
     others = ownership.held_by_others(live.metadata.managedFields, names.MANAGER)
-    pending = _only_we_changed(desired, live) and not _was_taken(desired["spec"]["template"], ours, others)
+    pending = _only_we_changed(desired, live) and not _was_taken(desired, live.template_field, ours, others)
     manifest = _with_live_template(desired, live, ours) if pending else desired
     if role.replicas is None:
         return Staged(_with_live_replicas(manifest, live, ours, others), pending)
+    if isinstance(live, LeaderWorkerSet):
+        return Staged(manifest, pending)
     size = next_size(role, live, pods, template_changes=_annotation(manifest) != _live_annotation(live))
     return Staged(_with_size(manifest, size), pending)
 
@@ -75,11 +78,14 @@ def _only_we_changed(desired: Manifest, live: Workload) -> bool:
     return same_words and _live_annotation(live) not in (None, _annotation(desired))
 
 
-def _was_taken(template: Manifest, ours: ownership.Fields, others: tuple[ownership.Fields, ...]) -> bool:
-    """Somebody else wrote a field of the template over: what stood there is lost, so there is nothing to keep."""
-    lost = set(ownership.not_held(template, ownership.subtree(ours, "spec", "template") or {".": {}}))
+def _was_taken(
+    desired: Manifest, field: str, ours: ownership.Fields, others: tuple[ownership.Fields, ...]
+) -> bool:  # fmt: skip
+    """Somebody else wrote a part of the template over: what stood there is lost, so there is nothing to keep."""
+    template = desired["spec"][field]
+    lost = set(ownership.not_held(template, ownership.subtree(ours, "spec", field) or {".": {}}))
     for other in others:
-        theirs = ownership.subtree(other, "spec", "template")
+        theirs = ownership.subtree(other, "spec", field)
         if theirs:
             missing = set(ownership.not_held(template, theirs))
             if any(not _covered(path, missing) for path in lost):
@@ -92,11 +98,10 @@ def _covered(path: ownership.Path, missing: set[ownership.Path]) -> bool:
 
 
 def _with_live_template(desired: Manifest, live: Workload, ours: ownership.Fields) -> Manifest:
-    template = ownership.held_part(
-        msgspec.json.decode(live.spec.template), ownership.subtree(ours, "spec", "template") or {}
-    )
+    field = live.template_field
+    template = ownership.held_part(msgspec.json.decode(live.template), ownership.subtree(ours, "spec", field) or {})
     annotations = {**desired["metadata"]["annotations"], names.TEMPLATE: _live_annotation(live)}
-    return _with(desired, {"template": template}, annotations)
+    return _with(desired, {field: template}, annotations)
 
 
 def _with(manifest: Manifest, spec: dict[str, Any], annotations: dict[str, Any]) -> Manifest:
@@ -124,7 +129,7 @@ def _with_live_replicas(
 # --- the surge ----------------------------------------------------------------------------------------------------
 
 
-def next_size(role: Role, live: Workload, pods: tuple[Pod, ...], *, template_changes: bool) -> Size:
+def next_size(role: Role, live: StatefulSet, pods: tuple[Pod, ...], *, template_changes: bool) -> Size:
     """The size of the StatefulSet in the next step; `role.replicas` is given."""
     copies = role.replicas or 0
     partition = role.rolling_update.partition

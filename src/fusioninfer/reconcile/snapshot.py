@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -28,11 +28,21 @@ class Key:
 
 SERVICES = Resource(types.GROUP, types.VERSION, types.KIND, types.PLURAL)
 STATEFUL_SETS = Resource("apps", "v1", "StatefulSet", "statefulsets")
+LEADER_WORKER_SETS = Resource("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets")
 ENTRIES = Resource("", "v1", "Service", "services")
 PODS = Resource("", "v1", "Pod", "pods")
 EVENTS = Resource("", "v1", "Event", "events")
-CHILDREN = {(resource.api_version, resource.kind): resource for resource in (STATEFUL_SETS, ENTRIES)}
+WORKLOADS = (STATEFUL_SETS, LEADER_WORKER_SETS)
+"""What runs the pods of a role. Both kinds use the same names, so of one name there may be one kind at a time."""
+CHILDREN = {(resource.api_version, resource.kind): resource for resource in (*WORKLOADS, ENTRIES)}
 """Every kind of child, by apiVersion and kind."""
+
+LWS_NAME = "leaderworkerset.sigs.k8s.io/name"
+LWS_GROUP = "leaderworkerset.sigs.k8s.io/group-index"
+LWS_WORKER = "leaderworkerset.sigs.k8s.io/worker-index"
+"""Labels of an LWS's pods (LWS v0.9): its name, the copy, and the node of the copy, of which 0 is the leader."""
+LWS_SIZE = "leaderworkerset.sigs.k8s.io/size"
+"""Annotation of an LWS's pods: the nodes of their copy."""
 
 _NOTHING = msgspec.Raw(b"null")
 
@@ -80,7 +90,7 @@ class UpdateStrategy(msgspec.Struct, frozen=True):
     rollingUpdate: RollingUpdate | None = None
 
 
-class WorkloadSpec(msgspec.Struct, frozen=True):
+class StatefulSetSpec(msgspec.Struct, frozen=True):
     """A StatefulSet's spec; the template stays undecoded until it is needed."""
 
     replicas: int = 1
@@ -91,20 +101,37 @@ class WorkloadSpec(msgspec.Struct, frozen=True):
         msgspec.structs.force_setattr(self, "template", _own(self.template))
 
 
+class LeaderWorkerSetSpec(msgspec.Struct, frozen=True):
+    """A LeaderWorkerSet's spec; the templates stay undecoded until they are needed."""
+
+    replicas: int = 1
+    leaderWorkerTemplate: msgspec.Raw = _NOTHING
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "leaderWorkerTemplate", _own(self.leaderWorkerTemplate))
+
+
 class WorkloadStatus(msgspec.Struct, frozen=True):
-    """A StatefulSet's status."""
+    """A workload's status; an LWS tells no revision."""
 
     observedGeneration: int = 0
     updateRevision: str = ""
     replicas: int = 0
 
 
-class Workload(msgspec.Struct, frozen=True):
-    """What runs the pods of one role."""
+class StatefulSet(msgspec.Struct, frozen=True):
+    """What runs the pods of a role of one node per copy."""
 
     metadata: OwnedMeta
-    spec: WorkloadSpec = WorkloadSpec()
+    spec: StatefulSetSpec = StatefulSetSpec()
     status: WorkloadStatus = WorkloadStatus()
+
+    resource: ClassVar[Resource] = STATEFUL_SETS
+    template_field: ClassVar[str] = "template"
+
+    @property
+    def template(self) -> msgspec.Raw:
+        return self.spec.template
 
     @property
     def partition(self) -> int:
@@ -114,7 +141,71 @@ class Workload(msgspec.Struct, frozen=True):
     @property
     def observed(self) -> bool:
         """The StatefulSet's controller has seen the present spec, so that its status speaks of it."""
-        return self.status.observedGeneration >= self.metadata.generation > 0
+        return _observed(self)
+
+    def runs(self, pod: Pod) -> bool:
+        """`pod` is one of its own."""
+        return pod.metadata.controller is not None and pod.metadata.controller.uid == self.metadata.uid
+
+    def is_updated(self, pod: Pod) -> bool:
+        """`pod` was made from the present template."""
+        return self.observed and pod.revision == self.status.updateRevision
+
+    def copy_of(self, pod: Pod) -> int:
+        """Which copy `pod` is: the digits at the end of its name; -1 if there are none."""
+        return pod.index
+
+    def nodes_of(self, pod: Pod) -> int:
+        """How many pods the copy of `pod` has."""
+        return 1
+
+
+class LeaderWorkerSet(msgspec.Struct, frozen=True):
+    """What runs the pods of a role of several nodes per copy."""
+
+    metadata: OwnedMeta
+    spec: LeaderWorkerSetSpec = LeaderWorkerSetSpec()
+    status: WorkloadStatus = WorkloadStatus()
+
+    resource: ClassVar[Resource] = LEADER_WORKER_SETS
+    template_field: ClassVar[str] = "leaderWorkerTemplate"
+
+    @property
+    def template(self) -> msgspec.Raw:
+        return self.spec.leaderWorkerTemplate
+
+    @property
+    def observed(self) -> bool:
+        """The LWS controller has seen the present spec."""
+        return _observed(self)
+
+    def runs(self, pod: Pod) -> bool:
+        """`pod` is one of its own. By label: leaders and workers are controlled by sets that LWS makes between."""
+        return pod.metadata.labels.get(LWS_NAME) == self.metadata.name
+
+    def is_updated(self, pod: Pod) -> bool:
+        """`pod` was made from the present templates, by the mark that `build` puts on both."""
+        mark = pod.metadata.annotations.get(names.TEMPLATE)
+        return self.observed and mark is not None and mark == self.metadata.annotations.get(names.TEMPLATE)
+
+    def copy_of(self, pod: Pod) -> int:
+        """Which copy `pod` belongs to; -1 if LWS's webhook has not labelled it."""
+        return _number(pod.metadata.labels.get(LWS_GROUP), -1)
+
+    def nodes_of(self, pod: Pod) -> int:
+        """How many pods the copy of `pod` has, itself among them."""
+        return _number(pod.metadata.annotations.get(LWS_SIZE), 1)
+
+
+def _number(digits: str | None, otherwise: int) -> int:
+    return int(digits) if digits is not None and digits.isdecimal() else otherwise
+
+
+Workload = StatefulSet | LeaderWorkerSet
+
+
+def _observed(workload: Workload) -> bool:
+    return workload.status.observedGeneration >= workload.metadata.generation > 0
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -219,9 +310,13 @@ class Pod(msgspec.Struct, frozen=True):
 
     @property
     def index(self) -> int:
-        """Its number among the copies: the digits at the end of its name; -1 if there are none."""
-        digits = self.metadata.name.rpartition("-")[2]
-        return int(digits) if digits.isdigit() else -1
+        """The digits at the end of its name; -1 if there are none."""
+        return _number(self.metadata.name.rpartition("-")[2], -1)
+
+    @property
+    def node(self) -> int:
+        """Which node of its copy it is; 0: the leader, or the only one."""
+        return _number(self.metadata.labels.get(LWS_WORKER), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,23 +327,24 @@ class Snapshot:
     children: Mapping[tuple[str, str], Child] = field(default_factory=dict)
     """By kind and name: everything with the service's label, whoever controls it."""
     pods: tuple[Pod, ...] = ()
+    unserved: frozenset[str] = frozenset()
+    """Kinds that are not installed in this cluster."""
 
     @property
     def key(self) -> Key:
         return Key(self.service.metadata.namespace, self.service.metadata.name)
 
-    def workload(self, name: str) -> Workload | None:
-        """The StatefulSet called `name`, if it is ours."""
-        child = self.children.get(("StatefulSet", name))
+    def workload(self, name: str, kind: str) -> Workload | None:
+        """The workload of that name and kind, if it is ours."""
+        child = self.children.get((kind, name))
         return child if isinstance(child, Workload) and self.owns(child) else None
 
     def pods_of(self, workload: Workload | None) -> tuple[Pod, ...]:
-        """The pods that `workload` controls, in the order of their indexes."""
+        """The pods that `workload` runs: copy by copy, each beginning with its leader."""
         if workload is None:
             return ()
-        uid = workload.metadata.uid
-        mine = (p for p in self.pods if p.metadata.controller is not None and p.metadata.controller.uid == uid)
-        return tuple(sorted(mine, key=lambda pod: pod.index))
+        mine = (pod for pod in self.pods if workload.runs(pod))
+        return tuple(sorted(mine, key=lambda pod: (workload.copy_of(pod), pod.node)))
 
     def owns(self, child: Child) -> bool:
         """We control it; or nobody does, and it was applied by us for this service: orphaned, or restored."""

@@ -16,7 +16,7 @@ from fusioninfer.api.types import Address, Component, Condition, InferenceServic
 from fusioninfer.reconcile.conditions import CONDITIONS, STALLED, first
 from fusioninfer.reconcile.facts import RoleFacts
 from fusioninfer.reconcile.phases import Seen, Verdict, standing_of
-from fusioninfer.reconcile.snapshot import STATEFUL_SETS, Snapshot
+from fusioninfer.reconcile.snapshot import Snapshot
 
 
 def status_of(seen: Seen) -> InferenceServiceStatus:
@@ -87,7 +87,7 @@ def timestamp(moment: datetime) -> str:
 
 
 def _component(facts: RoleFacts, seen: Seen) -> Component:
-    standing = standing_of(facts, seen)
+    standing, resource = standing_of(facts, seen), facts.workload_resource
     previous = _previous(facts, seen)
     component = Component(
         desiredReplicas=facts.desired,
@@ -95,12 +95,12 @@ def _component(facts: RoleFacts, seen: Seen) -> Component:
         updatedReplicas=facts.updated,
         nodesPerReplica=facts.role.nodes_per_replica,
         totalPods=facts.total_pods,
-        readyPods=facts.ready,
+        readyPods=facts.ready_pods,
         phase=standing.phase,
         reason=standing.reason,
         message=standing.message,
         lastUpdateTime=timestamp(seen.now),
-        workload=WorkloadReference(STATEFUL_SETS.api_version, STATEFUL_SETS.kind, facts.workload_name),
+        workload=WorkloadReference(resource.api_version, resource.kind, facts.workload_name),
         selector=f"{names.SERVICE_LABEL}={seen.facts.service.name},{names.ROLE_LABEL}={facts.role.name}",
         lastFailure=_latest(facts.failure, previous.lastFailure if previous else UNSET),
     )
@@ -113,7 +113,9 @@ def _latest(seen: LastFailure | None, known: LastFailure | UnsetType) -> LastFai
     """The later one: what is known may be of a pod that is gone, what is seen of one that crashed long ago."""
     if seen is None:
         return known
-    return seen if isinstance(known, UnsetType) or seen.time >= known.time else known
+    if isinstance(known, UnsetType) or seen.time > known.time:
+        return seen
+    return seen if (seen.time, seen.pod, seen.container) == (known.time, known.pod, known.container) else known
 
 
 def _previous(facts: RoleFacts, seen: Seen) -> Component | None:
@@ -158,7 +160,7 @@ def patience(previous: InferenceServiceStatus | None, status: InferenceServiceSt
     turned = {kind for kind in ("Accepted", "Available", "Ready") if before.get(kind) != after.get(kind)}
     if turned == {"Available"} and after["Available"] == "True":
         return JOINED
-    if turned or _failed(status) - _failed(previous):
+    if turned or _failed(status) - _failed(previous) or _crashes(status) != _crashes(previous):
         return AT_ONCE
     return REASONS if _reasons(previous) != _reasons(status) else COUNTS
 
@@ -169,6 +171,11 @@ def _answers(status: InferenceServiceStatus) -> dict[str, str]:
 
 def _failed(status: InferenceServiceStatus) -> set[str]:
     return {name for name, component in status.components.items() if component.phase == "Failed"}
+
+
+def _crashes(status: InferenceServiceStatus) -> list[object]:
+    """What must be written before its pod is gone: a copy of several nodes is made anew within a moment."""
+    return [part.lastFailure.time if part.lastFailure else None for part in status.components.values()]
 
 
 def _reasons(status: InferenceServiceStatus) -> list[tuple[str, ...]]:

@@ -84,12 +84,25 @@ def container_crashes(pod: Pod) -> Trouble | None:
     return None
 
 
-def crash_of(container: ContainerStatus) -> Terminated | None:
-    """How the container ended most recently against expectation; None if it never did. Init containers end with 0."""
+def crash_of(container: ContainerStatus, *, ends: bool = False) -> Terminated | None:
+    """How the container ended most recently against expectation; None if it never did. Init containers end with 0.
+
+    In a pod that `ends` only what was before its last start counts: now every container ends, as it was told to.
+    """
     now, before = container.state.terminated, container.lastState.terminated
-    if now is not None and (now.exitCode or container.restartCount):
+    if not ends and now is not None and (now.exitCode or container.restartCount):
         return now
     return before if container.restartCount else None
+
+
+def ended_by_a_crash(pod: Pod) -> Trouble | None:
+    """Why a pod that ends had crashed before; for a copy that is recreated as a whole, this is why."""
+    for container in _containers(pod):
+        end = crash_of(container, ends=True)
+        if end is not None:
+            message = f"its pods are made anew since {_where(pod, container)}: {_ending(end)}{_last_words(end)}"
+            return Trouble("RecreatingCopy", message, is_loading=True)
+    return None
 
 
 def _ending(end: Terminated) -> str:

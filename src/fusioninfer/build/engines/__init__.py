@@ -18,17 +18,37 @@ GROUP = "fusioninfer.engines"
 
 
 @dataclass(frozen=True, slots=True)
-class Additions:
-    """What an engine wants in its container and pod where the user wrote nothing."""
+class Evidence:
+    """Why a container is believed to run an engine."""
 
-    port: int
-    """Where the engine answers HTTP."""
+    words: str
+    """Such as "the command is `vllm serve`"."""
+    is_sure: bool = True
+    """False if only the image's name says so: the user is told then what was assumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How one process of an engine is started and watched.
+
+    `args` are whole: what the user wrote, as it stands, and what the engine needs after it. The rest is added where
+    the user wrote nothing.
+    """
+
+    port: int | None
+    """Where it answers HTTP; None: it answers nobody, and so has no ports and no probes."""
+    args: tuple[str, ...]
+    command: tuple[str, ...] | None = None
+    """The container's command; None: as written, mostly none, so that the image says."""
     alive: Manifest | None = None
-    """The handler of liveness and start-up probes, such as {"httpGet": {...}}; None: no such probes."""
+    """The liveness and start-up probe, such as {"httpGet": {...}, "timeoutSeconds": 20}; None: no such probes."""
     ready: Manifest | None = None
-    """The handler of the readiness probe."""
-    probe_timeout_seconds: int = 5
+    """The readiness probe."""
     env: tuple[Manifest, ...] = ()
+    needs_shared_memory: bool = False
+    """Processes of one pod talk through /dev/shm, of which a container has 64 MiB by default."""
+    warnings: tuple[str, ...] = ()
+    """What looks like a mistake and may be none; for the user to read."""
 
 
 class Engine(Protocol):
@@ -39,12 +59,22 @@ class Engine(Protocol):
         """The word that users write in `engine`."""
         ...
 
-    def evidence(self, container: Manifest) -> str | None:
-        """Why this container runs this engine, in words; None if it does not look so."""
+    def evidence(self, container: Manifest) -> Evidence | None:
+        """Why this container runs this engine; None if it does not look so."""
         ...
 
-    def additions(self, container: Manifest, role: Role) -> Additions:
-        """What the container lacks to be served and watched."""
+    def leader(self, container: Manifest, role: Role) -> Launch:
+        """The process that answers: the only one of a copy on one node, else the first of `role.nodes_per_replica`.
+
+        Raises InvalidSpec for what cannot work, with what to write instead.
+        """
+        ...
+
+    def worker(self, container: Manifest, role: Role) -> Launch:
+        """Each other process of a copy on several nodes; `container` is the leader's.
+
+        Raises InvalidSpec if there is no way to derive it.
+        """
         ...
 
 
@@ -58,7 +88,7 @@ class Found:
 
     engine: Engine
     container_name: str
-    evidence: str
+    evidence: Evidence
 
 
 @cache
@@ -79,7 +109,7 @@ def found(role: Role, engines: Engines) -> Found:
             raise InvalidSpec(f"{role.path}.engine", f"{role.engine!r} is not installed; there are {known}")
         engine = engines[role.engine]
         container = next((c for c in containers if engine.evidence(c)), _by_name(containers))
-        return Found(engine, container["name"], "spec.engine says so")
+        return Found(engine, container["name"], Evidence("spec.engine says so"))
     claims = [
         Found(engine, container["name"], evidence)
         for container in containers
@@ -87,11 +117,10 @@ def found(role: Role, engines: Engines) -> Found:
         if (evidence := engine.evidence(container))
     ]
     if not claims:
-        return Found(
-            engines["custom"], _by_name(containers)["name"], "nothing in command, args or image names an engine"
-        )
+        nothing = Evidence("nothing in command, args or image names an engine", is_sure=False)
+        return Found(engines["custom"], _by_name(containers)["name"], nothing)
     if len({claim.engine.name for claim in claims}) > 1:
-        several = "; ".join(f"{c.engine.name} ({c.container_name}: {c.evidence})" for c in claims)
+        several = "; ".join(f"{c.engine.name} ({c.container_name}: {c.evidence.words})" for c in claims)
         raise InvalidSpec(f"{role.path}.engine", f"more than one engine is possible: {several}; name one")
     return claims[0]
 

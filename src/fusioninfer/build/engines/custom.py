@@ -5,8 +5,8 @@ A port that accepts connections counts as ready unless the user wrote a probe th
 
 from __future__ import annotations
 
-from fusioninfer.api.service import Manifest, Role
-from fusioninfer.build.engines import Additions, Engine, argv, declared_port, port_in
+from fusioninfer.api.service import InvalidSpec, Manifest, Role
+from fusioninfer.build.engines import Engine, Evidence, Launch, argv, declared_port, port_in
 
 DEFAULT_PORT = 8000
 
@@ -16,12 +16,15 @@ class Custom:
 
     name = "custom"
 
-    def evidence(self, container: Manifest) -> str | None:
+    def evidence(self, container: Manifest) -> Evidence | None:
         return None
 
-    def additions(self, container: Manifest, role: Role) -> Additions:
+    def leader(self, container: Manifest, role: Role) -> Launch:
         port = declared_port(container) or port_in(argv(container), DEFAULT_PORT)
-        return Additions(port=port, ready={"tcpSocket": {"port": port}})
+        return Launch(port=port, args=tuple(container.get("args") or ()), ready={"tcpSocket": {"port": port}})
+
+    def worker(self, container: Manifest, role: Role) -> Launch:
+        raise InvalidSpec(f"{role.path}.multinode", "not yet")
 
 
 ENGINE: Engine = Custom()

@@ -10,7 +10,7 @@ import posixpath
 from itertools import pairwise
 
 from fusioninfer.api.service import Manifest, Role
-from fusioninfer.build.engines import Additions, Engine, argv, port_in
+from fusioninfer.build.engines import Engine, Evidence, Launch, argv, port_in
 
 DEFAULT_PORT = 8000
 MODULES = ("vllm.entrypoints.openai.api_server", "vllm.entrypoints.cli.main")
@@ -22,23 +22,26 @@ class VLLM:
 
     name = "vllm"
 
-    def evidence(self, container: Manifest) -> str | None:
+    def evidence(self, container: Manifest) -> Evidence | None:
         words = argv(container)
         for first, second in pairwise(words):
             if posixpath.basename(first) == "vllm" and second == "serve":
-                return "the command is `vllm serve`"
+                return Evidence("the command is `vllm serve`")
             if first == "-m" and second in MODULES:
-                return f"the command runs the module {second}"
+                return Evidence(f"the command runs the module {second}")
         if container.get("command"):
             return None
         repository = str(container.get("image", "")).partition("@")[0].rpartition("/")[2].partition(":")[0]
-        return f"the image is called {repository}" if repository in IMAGES else None
+        return Evidence(f"the image is called {repository}") if repository in IMAGES else None
 
-    def additions(self, container: Manifest, role: Role) -> Additions:
+    def leader(self, container: Manifest, role: Role) -> Launch:
         port = port_in(argv(container), DEFAULT_PORT)
         health = {"httpGet": {"path": "/health", "port": port}}
         timeout = {"name": "VLLM_ENGINE_READY_TIMEOUT_S", "value": str(role.progress_deadline_seconds)}
-        return Additions(port=port, alive=health, ready=health, env=(timeout,))
+        return Launch(port=port, args=tuple(container.get("args") or ()), alive=health, ready=health, env=(timeout,))
+
+    def worker(self, container: Manifest, role: Role) -> Launch:
+        return Launch(port=None, args=(*(container.get("args") or ()), "--headless"))
 
 
 ENGINE: Engine = VLLM()
