@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -15,7 +16,19 @@ from fusioninfer.build.engines import Engines
 from fusioninfer.build.engines.custom import ENGINE as CUSTOM
 from fusioninfer.build.engines.vllm import ENGINE as VLLM
 from fusioninfer.reconcile.plan import signed
-from fusioninfer.reconcile.snapshot import LWS_GROUP, LWS_NAME, LWS_SIZE, LWS_WORKER, Child, Entry, LeaderWorkerSet, Pod, Service, Snapshot, StatefulSet
+from fusioninfer.reconcile.snapshot import (
+    LWS_GROUP,
+    LWS_NAME,
+    LWS_SIZE,
+    LWS_WORKER,
+    Child,
+    Entry,
+    LeaderWorkerSet,
+    Pod,
+    Service,
+    Snapshot,
+    StatefulSet,
+)
 
 ENGINES: Engines = {"custom": CUSTOM, "vllm": VLLM}
 UID = "11111111-1111-1111-1111-111111111111"
@@ -139,7 +152,11 @@ def a_waiting_pod(index: int = 0, *, reason: str, message: str = "", **container
 
 
 def a_snapshot(
-    raw: Manifest | None = None, *, children: tuple[Manifest, ...] = (), pods: tuple[Manifest, ...] = ()
+    raw: Manifest | None = None,
+    *,
+    children: tuple[Manifest, ...] = (),
+    pods: tuple[Manifest, ...] = (),
+    unserved: Iterable[str] = (),
 ) -> Snapshot:
     """What was seen of the service `raw`."""
     service = msgspec.json.decode(msgspec.json.encode(raw or raw_service()), type=Service)
@@ -147,6 +164,7 @@ def a_snapshot(
         service,
         {(live["kind"], live["metadata"]["name"]): _child(live) for live in children},
         tuple(decoded_pod(pod) for pod in pods),
+        frozenset(unserved),
     )
 
 

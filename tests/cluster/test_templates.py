@@ -25,6 +25,7 @@ from tests.properties.templates import pod_templates
 pytestmark = pytest.mark.cluster
 
 TEMPLATES = 500
+LWS_TEMPLATES = ("leaderTemplate", "workerTemplate")
 
 
 @pytest.fixture(scope="module")
@@ -55,21 +56,28 @@ class DryRun:
         return live
 
 
+@pytest.mark.parametrize("nodes", [1, 2])
 @settings(
     max_examples=TEMPLATES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(template=pod_templates())
-def test_after_any_template_was_applied_nothing_is_left_to_do(template: Manifest, dry_run: DryRun) -> None:
-    raw = make.raw_service(make.a_role(template=template))
+def test_after_any_template_was_applied_nothing_is_left_to_do(
+    template: Manifest, nodes: int, dry_run: DryRun
+) -> None:  # fmt: skip
+    """On one node a StatefulSet's schema and defaults are met, on two those of LeaderWorkerSet's CRD and webhook."""
+    several = {"engine": "custom", "multinode": {"nodeCount": 2, "workerTemplate": template}} if nodes > 1 else {}
+    raw = make.raw_service(make.a_role(template=template, **several))
     desired = desired_objects(parse(raw), make.ENGINES)
 
     live = tuple(dry_run(signed(manifest)) for manifest in desired.manifests)
 
     assert plan_changes(desired, make.a_snapshot(raw, children=live)) == Plan()
-    written, stored = template["spec"]["containers"], live[1]["spec"]["template"]["spec"]["containers"]
-    assert [container.get("args") or [] for container in stored] == [c.get("args", []) for c in written]
+    words = [container.get("args") or [] for container in template["spec"]["containers"]]
+    spec = live[1]["spec"]
+    for stored in [spec["template"]] if nodes == 1 else [spec["leaderWorkerTemplate"][k] for k in LWS_TEMPLATES]:
+        assert [container.get("args") or [] for container in stored["spec"]["containers"]] == words
 
 
 def test_characters_that_yaml_reads_otherwise_arrive_as_they_were_written(dry_run: DryRun) -> None:

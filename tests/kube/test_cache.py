@@ -391,14 +391,25 @@ async def test_a_kind_that_is_not_installed_is_known_to_be_empty() -> None:
     assert naps.seconds == [5.0, 5.0]
 
 
-async def test_a_kind_that_is_installed_later_is_followed() -> None:
+async def test_a_kind_that_is_installed_later_is_followed_and_told_of_once() -> None:
     script = Script(an_error(404), page(5, raw("a", 1)))
-    cache = a_cache(script)
+    told: list[str] = []
+    cache = a_cache(script, on_installed=lambda: told.append("installed"))
 
     await play(script, cache)
 
     assert cache.served
     assert names(cache) == {"a"}
+    assert told == ["installed"]
+
+
+async def test_a_kind_that_was_always_there_is_not_told_of() -> None:
+    script = Script(page(5, raw("a", 1)))
+    told: list[str] = []
+
+    await play(script, a_cache(script, on_installed=lambda: told.append("installed")))
+
+    assert told == []
 
 
 async def test_a_kind_that_vanished_is_listed_when_it_comes_back() -> None:

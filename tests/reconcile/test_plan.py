@@ -134,3 +134,50 @@ def test_the_hash_of_an_object_does_not_depend_on_its_owners_uid() -> None:
         signed(service)["metadata"]["annotations"][names.APPLIED]
         == (signed(again)["metadata"]["annotations"][names.APPLIED])
     )
+
+
+SEVERAL = make.a_role(multinode={"nodeCount": 2})
+
+
+def test_the_workload_of_the_other_kind_goes_first_and_with_its_pods() -> None:
+    plan_ = plan(*live_objects(), roles=(SEVERAL,))
+
+    (delete,) = plan_.deletes
+    assert (delete.resource.kind, delete.name, delete.propagation) == ("StatefulSet", "qwen-inference", "Foreground")
+    assert plan_.applies == ()
+    assert plan_.recreating == {"inference"}
+
+
+def test_the_new_workload_waits_for_the_last_pod_of_the_old_one() -> None:
+    entry, _ = live_objects()
+    raw = make.raw_service(SEVERAL)
+    waiting = plan_changes(make.desired(SEVERAL), make.a_snapshot(raw, children=(entry,), pods=(make.a_pod(),)))
+    free = plan_changes(make.desired(SEVERAL), make.a_snapshot(raw, children=(entry,)))
+
+    assert not waiting.applies
+    assert waiting.recreating == {"inference"}
+    assert [step.resource.kind for step in free.applies] == ["LeaderWorkerSet"]
+
+
+def test_pods_of_several_nodes_are_in_the_way_of_one_node_too() -> None:
+    entry, _ = live_objects()
+    group = make.a_group(template="any")
+
+    plan_ = plan_changes(make.desired(), make.a_snapshot(children=(entry,), pods=group))
+
+    assert not plan_.applies
+    assert plan_.recreating == {"inference"}
+
+
+def test_what_runs_is_not_taken_down_for_a_kind_that_is_not_installed() -> None:
+    children = live_objects()
+    snapshot = make.a_snapshot(make.raw_service(SEVERAL), children=children, unserved={"LeaderWorkerSet"})
+
+    plan_ = plan_changes(make.desired(SEVERAL), snapshot)
+
+    assert plan_.is_empty
+    assert plan_.uninstalled == {"inference"}
+
+
+def test_several_nodes_that_were_applied_are_not_applied_again() -> None:
+    assert plan(*live_objects(SEVERAL), roles=(SEVERAL,)) == Plan()

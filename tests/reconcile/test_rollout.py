@@ -18,7 +18,7 @@ SURGE = {"rollingUpdate": {"maxSurge": 1}}
 
 def stage(desired: Desired, live: Manifest, *pods: Manifest) -> Manifest:
     snapshot = make.a_snapshot(children=(live,), pods=pods)
-    workload = snapshot.workload("qwen-inference", "StatefulSet")
+    workload = snapshot.workload("qwen-inference", live["kind"])
     objects = desired.roles[0]
     return staged(objects.workload, objects.role, workload, snapshot.pods_of(workload)).manifest
 
@@ -26,7 +26,7 @@ def stage(desired: Desired, live: Manifest, *pods: Manifest) -> Manifest:
 def pending(desired: Desired, live: Manifest) -> bool:
     snapshot = make.a_snapshot(children=(live,))
     objects = desired.roles[0]
-    return staged(objects.workload, objects.role, snapshot.workload("qwen-inference", "StatefulSet"), ()).update_pending
+    return staged(objects.workload, objects.role, snapshot.workload("qwen-inference", live["kind"]), ()).update_pending
 
 
 def built_by_an_earlier_version(desired: Desired) -> Manifest:
@@ -54,6 +54,36 @@ def test_a_template_that_only_we_would_build_differently_is_kept() -> None:
     assert manifest["spec"]["template"] == live["spec"]["template"]
     assert manifest["metadata"]["annotations"][names.TEMPLATE] == "of-the-earlier-version"
     assert pending(desired, live)
+
+
+SEVERAL = make.a_role(multinode={"nodeCount": 2})
+
+
+def test_both_templates_of_several_nodes_are_kept() -> None:
+    desired = make.desired(SEVERAL)
+    workload = desired.roles[0].workload
+    templates = {**workload["spec"]["leaderWorkerTemplate"]}
+    del templates["leaderTemplate"]["spec"]["containers"][0]["startupProbe"]
+    annotations = {**workload["metadata"]["annotations"], names.TEMPLATE: "of-the-earlier-version"}
+    live = make.applied({**workload, "metadata": {**workload["metadata"], "annotations": annotations}})
+
+    manifest = stage(make.desired(SEVERAL), live)
+
+    assert manifest["spec"]["leaderWorkerTemplate"] == live["spec"]["leaderWorkerTemplate"]
+    assert "startupProbe" not in manifest["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]
+    assert pending(make.desired(SEVERAL), live)
+
+
+def test_a_surge_of_several_nodes_is_left_to_leader_worker_set() -> None:
+    role = {**SEVERAL, "replicas": 3, "rolloutStrategy": SURGE}
+    changed = {**role, "template": make.a_template(make.a_container(image="vllm/vllm-openai:v0.33.0"))}
+    live = make.applied(make.desired(role).roles[0].workload)
+
+    spec = stage(make.desired(changed), live)["spec"]
+
+    assert spec["replicas"] == 3
+    rolling = {"maxUnavailable": 0, "maxSurge": 1, "partition": 0}
+    assert spec["rolloutStrategy"]["rollingUpdateConfiguration"] == rolling
 
 
 def test_a_kept_template_does_not_keep_replicas_from_changing() -> None:

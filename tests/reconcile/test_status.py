@@ -18,6 +18,7 @@ from fusioninfer.reconcile.apply import Failure, Outcome
 from fusioninfer.reconcile.facts import facts_of
 from fusioninfer.reconcile.phases import Seen
 from fusioninfer.reconcile.plan import NameTaken, plan_changes
+from fusioninfer.reconcile.snapshot import Snapshot
 from fusioninfer.reconcile.status import AT_ONCE, COUNTS, JOINED, REASONS, patience, status_of, status_of_refused
 from tests import make
 
@@ -35,11 +36,21 @@ def status(
 ) -> InferenceServiceStatus:
     """The status of a service whose children stand as applied and whose pods are `pods`."""
     raw = make.raw_service(role or make.a_role(), **spec)
-    service = parse(raw)
-    desired = desired_objects(service, make.ENGINES)
+    desired = desired_objects(parse(raw), make.ENGINES)
     entry, workload = desired.manifests
     children = (make.applied(entry), {**make.applied(workload), **(live or {})})
-    snapshot = make.a_snapshot(raw, children=children, pods=pods)
+    return status_in(make.a_snapshot(raw, children=children, pods=pods), outcome, previous, now)
+
+
+def status_in(
+    snapshot: Snapshot,
+    outcome: Outcome | None = None,
+    previous: InferenceServiceStatus | None = None,
+    now: datetime = NOON,
+) -> InferenceServiceStatus:
+    """The status of the service in `snapshot`."""
+    service = parse(snapshot.service.raw)
+    desired = desired_objects(service, make.ENGINES)
     facts = facts_of(service, desired, snapshot)
     return status_of(Seen(facts, plan_changes(desired, snapshot), outcome or Outcome(), now, previous))
 
@@ -330,3 +341,80 @@ def test_how_long_a_change_may_wait() -> None:
         first, conditions=tuple(msgspec.structs.replace(c, message=c.message + "!") for c in first.conditions)
     )
     assert patience(first, words) == COUNTS
+
+
+# --- copies of several nodes ---
+
+SEVERAL = make.a_role(multinode={"nodeCount": 2})
+
+
+def test_a_kind_that_is_not_installed_is_named_and_nothing_waits_in_silence() -> None:
+    told = status_in(make.a_snapshot(make.raw_service(SEVERAL), unserved={"LeaderWorkerSet"}))
+
+    assert answers(told)["Ready"] == "False/NotInstalled"
+    assert answers(told)["Progressing"] == "False/NotInstalled"
+    assert answers(told)["Stalled"] == "True/NotInstalled"
+    assert "LeaderWorkerSet (leaderworkerset.x-k8s.io/v1)" in conditions(told)["Ready"].message
+    assert told.components["inference"].reason == "NotInstalled"
+
+
+def test_what_serves_while_a_kind_is_missing_is_still_available() -> None:
+    entry, workload = (make.applied(manifest) for manifest in make.desired().manifests)
+    raw = make.raw_service(SEVERAL)
+    snapshot = make.a_snapshot(
+        raw, children=(entry, workload), pods=(make.a_ready_pod(),), unserved={"LeaderWorkerSet"}
+    )
+
+    told = answers(status_in(snapshot))
+
+    assert (told["Available"], told["Ready"]) == ("True/Serving", "False/NotInstalled")
+
+
+def test_a_workload_that_is_replaced_is_announced() -> None:
+    entry, workload = (make.applied(manifest) for manifest in make.desired().manifests)
+
+    told = status_in(make.a_snapshot(make.raw_service(SEVERAL), children=(entry, workload)))
+
+    assert answers(told)["Progressing"] == "True/RecreatingWorkload"
+    assert answers(told)["Ready"] == "False/RecreatingWorkload"
+    assert "a copy has 2 nodes: the earlier workload ends first" in conditions(told)["Progressing"].message
+
+
+def test_what_looks_like_a_mistake_is_told_with_the_acceptance() -> None:
+    assumed = make.a_role(template=make.a_template(make.a_container(image="mine:1", args=["--port", "80"])))
+
+    told = status(make.a_ready_pod(), role=assumed)
+
+    assert answers(told)["Accepted"] == "True/AcceptedWithWarnings"
+    assert "engine custom is assumed" in conditions(told)["Accepted"].message
+
+
+def test_a_copy_that_is_made_anew_says_why_and_keeps_the_last_words() -> None:
+    end = {"exitCode": 137, "reason": "Error", "message": "killed\n", "finishedAt": "2026-11-24T11:59:00Z"}
+    crashed = [{"name": "engine", "restartCount": 1, "lastState": {"terminated": end}}]
+    mark = make.desired(SEVERAL).roles[0].workload["metadata"]["annotations"][names.TEMPLATE]
+    leader, worker = make.a_group(template=mark)
+    worker["metadata"]["deletionTimestamp"] = "2026-11-24T12:01:00Z"
+    worker["status"]["containerStatuses"] = crashed
+
+    during = status(worker, role=SEVERAL)
+    later = status(leader, role=SEVERAL, previous=during)
+
+    assert during.components["inference"].reason == "RecreatingCopy"
+    assert "pod qwen-inference-0-1, container engine: was killed" in during.components["inference"].message
+    kept = later.components["inference"].lastFailure
+    assert kept
+    assert (kept.exitCode, kept.message, kept.pod) == (137, "killed", "qwen-inference-0-1")
+    assert patience(status(leader, role=SEVERAL), during) == AT_ONCE
+
+
+def test_of_two_crashes_in_the_same_second_the_one_that_was_told_stays() -> None:
+    def a_crash(index: int) -> Manifest:
+        end = {"exitCode": index + 1, "finishedAt": "2026-11-24T11:59:00Z"}
+        return running(index, restartCount=1, lastState={"terminated": end}, ready=True)
+
+    two = make.a_role(replicas=2)
+    first = status(make.a_ready_pod(0), a_crash(1), role=two)
+    both = status(a_crash(0), a_crash(1), role=two, previous=first)
+
+    assert both.components["inference"].lastFailure == first.components["inference"].lastFailure

@@ -1,6 +1,7 @@
-"""A cluster that is played: an API server in memory, and actors for its users, StatefulSet controller and nodes.
+"""A cluster that is played: an API server in memory, and actors for its users, workload controllers and nodes.
 
-The StatefulSet controller here knows Parallel pods, partition, and one replacement at a time; every pod gets a node at
+The LeaderWorkerSet controller here makes and labels the pods of each copy, and replaces copies one at a time; it
+makes no StatefulSets of its own, and never recreates a copy. The StatefulSet controller here knows Parallel pods, partition, and one replacement at a time; every pod gets a node at
 once and is ready READY_SECONDS later. What the real one does beyond that the tests on the real cluster show.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from fusioninfer.api import hashes, types
+from fusioninfer.api import hashes, names, types
 from fusioninfer.api.crd import service_schema
 from fusioninfer.api.schema import kubernetes_definitions
 from fusioninfer.daemon.queue import Queue, work
@@ -23,7 +24,19 @@ from fusioninfer.kube import errors, requests
 from fusioninfer.kube.memory import MERGE_PATCH, MemoryServer, Served
 from fusioninfer.kube.requests import Kube, Manifest, Request, Resource
 from fusioninfer.reconcile.loop import Incomplete
-from fusioninfer.reconcile.snapshot import ENTRIES, EVENTS, PODS, SERVICES, STATEFUL_SETS, Key
+from fusioninfer.reconcile.snapshot import (
+    ENTRIES,
+    EVENTS,
+    LEADER_WORKER_SETS,
+    LWS_GROUP,
+    LWS_NAME,
+    LWS_SIZE,
+    LWS_WORKER,
+    PODS,
+    SERVICES,
+    STATEFUL_SETS,
+    Key,
+)
 from tests import virtual
 
 READY_SECONDS = 1.0
@@ -38,9 +51,11 @@ def a_server(*uids: str) -> MemoryServer:
         Served(resource, definitions[resource.kind], definitions=definitions)
         for resource in (STATEFUL_SETS, ENTRIES, PODS, EVENTS)
     ]
+    lws = Served(LEADER_WORKER_SETS, custom=True)
     given = iter(uids)
     return MemoryServer(
-        [Served(SERVICES, service_schema(), custom=True), *builtin], uids=lambda: next(given, None) or str(uuid.uuid4())
+        [Served(SERVICES, service_schema(), custom=True), lws, *builtin],
+        uids=lambda: next(given, None) or str(uuid.uuid4()),
     )
 
 
@@ -84,8 +99,10 @@ class Nodes:
 
     async def step(self) -> None:
         pods = {pod["metadata"]["name"]: pod for pod in await self._user.objects(PODS)}
-        for live in await self._user.objects(STATEFUL_SETS):
-            await self._control(live, pods)
+        for resource, control in ((STATEFUL_SETS, self._control), (LEADER_WORKER_SETS, self._control_groups)):
+            for live in await self._user.objects(resource):
+                if not live["metadata"].get("deletionTimestamp"):
+                    await control(live, _pods_of(live, pods))
         for pod in await self._user.objects(PODS):
             await self._start(pod)
 
@@ -107,6 +124,32 @@ class Nodes:
             await self.kube.send(Request("DELETE", PODS.path(NAMESPACE, pod_name)))
         await self._roll(mine, spec["updateStrategy"]["rollingUpdate"].get("partition", 0), revision)
 
+    async def _control_groups(self, live: Manifest, pods: dict[str, Manifest]) -> None:
+        name, spec = live["metadata"]["name"], live["spec"]
+        template, replicas = spec["leaderWorkerTemplate"], spec.get("replicas", 1)
+        status = {"observedGeneration": live["metadata"]["generation"], "replicas": replicas}
+        if live.get("status") != status:
+            await self._patch(LEADER_WORKER_SETS, name, {"status": status}, "status")
+        wanted = {
+            f"{name}-{group}" + (f"-{node}" if node else ""): (group, node)
+            for group in range(replicas)
+            for node in range(template["size"])
+        }
+        for pod_name, (group, node) in wanted.items():
+            if pod_name not in pods:
+                part = template["workerTemplate" if node else "leaderTemplate"]
+                labels = {LWS_NAME: name, LWS_GROUP: str(group), LWS_WORKER: str(node)}
+                await self._make(live, part, pod_name, labels, {LWS_SIZE: str(template["size"])})
+        for pod_name in pods.keys() - wanted.keys():
+            await self.kube.send(Request("DELETE", PODS.path(NAMESPACE, pod_name)))
+        mark = template["leaderTemplate"]["metadata"]["annotations"][names.TEMPLATE]
+        old = [pod for pod in pods.values() if pod["metadata"]["annotations"].get(names.TEMPLATE) != mark]
+        if old and all(_is_ready(pod) for pod in pods.values()):
+            group = old[-1]["metadata"]["labels"][LWS_GROUP]
+            for pod in pods.values():
+                if pod["metadata"]["labels"][LWS_GROUP] == group:
+                    await self.kube.send(Request("DELETE", PODS.path(NAMESPACE, pod["metadata"]["name"])))
+
     async def _roll(self, mine: dict[int, Manifest | None], partition: int, revision: str) -> None:
         """Replace the highest old pod, if all others are ready."""
         if not all(pod is not None and _is_ready(pod) for pod in mine.values()):
@@ -118,19 +161,26 @@ class Nodes:
                 return
 
     async def _create(self, live: Manifest, index: int, revision: str) -> None:
-        metadata = live["metadata"]
-        owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": metadata["name"], "uid": metadata["uid"]}
-        labels = {**live["spec"]["template"]["metadata"]["labels"], REVISION: revision}
+        name = f"{live['metadata']['name']}-{index}"
+        await self._make(live, live["spec"]["template"], name, {REVISION: revision}, {})
+
+    async def _make(
+        self, live: Manifest, template: Manifest, name: str, labels: Manifest, annotations: Manifest
+    ) -> None:  # fmt: skip
+        owner = {key: live[key] for key in ("apiVersion", "kind")}
+        owner |= {key: live["metadata"][key] for key in ("name", "uid")}
+        written = template["metadata"]
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": f"{metadata['name']}-{index}",
+                "name": name,
                 "namespace": NAMESPACE,
-                "labels": labels,
-                "ownerReferences": [{**owner, "controller": True}],
+                "labels": {**written["labels"], **labels},
+                "annotations": {**written.get("annotations", {}), **annotations},
+                "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
             },
-            "spec": {"containers": live["spec"]["template"]["spec"]["containers"], "nodeName": "played"},
+            "spec": {"containers": template["spec"]["containers"], "nodeName": "played"},
         }
         body = msgspec.json.encode(pod)
         await self.kube.send(Request("POST", PODS.path(NAMESPACE), body=body, content_type=requests.JSON))
@@ -149,6 +199,12 @@ class Nodes:
 
 
 REVISION = "controller-revision-hash"
+
+
+def _pods_of(live: Manifest, pods: dict[str, Manifest]) -> dict[str, Manifest]:
+    """Those that `live` controls."""
+    uid = live["metadata"]["uid"]
+    return {name: pod for name, pod in pods.items() if pod["metadata"]["ownerReferences"][0]["uid"] == uid}
 
 
 def _is_ready(pod: Manifest) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from fusioninfer.api.service import Manifest
 from fusioninfer.kube import errors
 from fusioninfer.kube.requests import Kube, Request
-from fusioninfer.reconcile.snapshot import ENTRIES, PODS, SERVICES, STATEFUL_SETS
+from fusioninfer.reconcile.snapshot import ENTRIES, LEADER_WORKER_SETS, PODS, SERVICES, STATEFUL_SETS
 from tests import make, virtual
 from tests.stories.played import Killed, Nodes, User, a_server, an_operator, shown
 
@@ -56,8 +57,8 @@ class Faulty:
 Step = Callable[[User], Awaitable[None]]
 
 
-def applies(*roles: Manifest) -> Step:
-    return lambda user: user.apply("qwen", *roles)
+def applies(*roles: Manifest, **spec: Any) -> Step:
+    return lambda user: user.apply("qwen", *roles, **spec)
 
 
 def deletes(user: User) -> Awaitable[None]:
@@ -66,6 +67,8 @@ def deletes(user: User) -> Awaitable[None]:
 
 SURGE = {"rollingUpdate": {"maxSurge": 1}}
 ONE, TWO = make.a_role(replicas=1), make.a_role(replicas=2)
+NODES = {"nodeCount": 2}
+GROUPS = make.a_role(replicas=2, multinode=NODES)
 IMAGE = make.a_template(make.a_container(image="vllm/vllm-openai:v0.33.0"))
 
 SCENARIOS: dict[str, list[Step]] = {
@@ -77,9 +80,12 @@ SCENARIOS: dict[str, list[Step]] = {
         applies(make.a_role(replicas=2, rolloutStrategy=SURGE, template=IMAGE)),
     ],
     "rename the role": [applies(ONE), applies(make.a_role(name="chat", replicas=1))],
+    "several nodes": [applies(GROUPS), applies(make.a_role(replicas=2, multinode=NODES, template=IMAGE))],
+    "one node, several, one again": [applies(TWO), applies(GROUPS), applies(ONE)],
     "delete and make anew": [applies(ONE), deletes, applies(TWO)],
     "refused, then corrected": [applies(ONE), applies(ONE, disaggregation={}), applies(TWO)],
 }
+KINDS = (SERVICES, STATEFUL_SETS, LEADER_WORKER_SETS, ENTRIES, PODS)
 FAULTS = ("killed before", "killed after", "answer lost", "refused for now")
 
 
@@ -116,7 +122,7 @@ async def story(steps: list[Step], fault: str = "", at: int = 0) -> End:
         before = len(kube.writes)
         await asyncio.sleep(SETTLED_SECONDS)
     nodes.cancel()
-    objects = [shown(live) for kind in (SERVICES, STATEFUL_SETS, ENTRIES, PODS) for live in await user.objects(kind)]
+    objects = [shown(live) for kind in KINDS for live in await user.objects(kind)]
     return End(kube.writes, objects, kube.writes[before:], [*faults, *ours])
 
 

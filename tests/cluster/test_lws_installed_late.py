@@ -1,0 +1,62 @@
+"""LeaderWorkerSet is missing, and installed while services wait for it: nobody restarts anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from testbed import places
+from tests.cluster.harness import Namespace, a_service, nothing_runs
+from tools.operator_process import Kubectl
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("without_lws", "operator")]
+
+
+@pytest.fixture
+def without_lws(installed: Kubectl) -> Iterator[None]:
+    """A cluster as it is before LeaderWorkerSet is installed, and at the end one that has it again."""
+    installed("delete", "-k", str(places.STATE / "lws"), "--ignore-not-found", "--timeout=120s")
+    yield
+    _install()
+
+
+def _install() -> None:
+    """Returns when its webhooks answer."""
+    subprocess.run([sys.executable, "-m", "testbed", "up", "lws"], check=True)
+
+
+def test_a_service_says_what_is_missing_and_comes_up_once_it_is_there(namespace: Namespace) -> None:
+    template = nothing_runs(args=["--model", "qwen", "-tp", "2"])
+    namespace.apply(a_service("waits", template=template, replicas=1, multinode={"nodeCount": 2}))
+    namespace.apply(a_service("other", template=nothing_runs(), replicas=1))
+
+    condition = namespace.wait_reason("waits", "Ready", "NotInstalled")
+    assert "LeaderWorkerSet (leaderworkerset.x-k8s.io/v1), which this cluster does not serve" in condition["message"]
+    namespace.wait_ready("other")
+
+    _install()
+    answered = datetime.now().astimezone()
+    namespace.wait_ready("waits", 30)
+
+    made = namespace.get("leaderworkerset", "waits-inference")["metadata"]["creationTimestamp"]
+    assert (datetime.fromisoformat(made) - answered).total_seconds() <= 10
+
+
+def test_what_serves_goes_on_until_it_can_be_replaced(namespace: Namespace) -> None:
+    namespace.apply(a_service("turns", template=nothing_runs(args=["--model", "qwen"]), replicas=1))
+    namespace.wait_ready("turns")
+
+    template = nothing_runs(args=["--model", "qwen", "-tp", "2"])
+    namespace.apply(a_service("turns", template=template, replicas=1, multinode={"nodeCount": 2}))
+
+    namespace.wait_reason("turns", "Ready", "NotInstalled")
+    assert namespace.condition("turns", "Available")["status"] == "True"
+    assert namespace.get("statefulset", "turns-inference")["status"]["readyReplicas"] == 1
+
+    _install()
+    namespace.wait_ready("turns", 30)
+    assert namespace.get("leaderworkerset", "turns-inference")["status"]["readyReplicas"] == 1
