@@ -36,29 +36,35 @@ def _build(program: Program) -> None:
     """Into a file beside the place, then renamed: what is in place is whole, whoever is killed."""
     program.path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = program.path.with_name(f"{program.name}.unfinished-{os.getpid()}")  # two may build at once
-    command = build_command(program, unfinished)
-    started = time.monotonic()
     log = program.path.with_name(f"build-{os.getpid()}.log")
+    command = build_command(program, unfinished)
+    try:
+        run_long(program.name, command, log, environment=build_environment(), folder=program.folder)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    unfinished.rename(program.path)
+
+
+def run_long(
+    name: str, command: list[str], log: Path, *, environment: dict[str, str], folder: Path | None = None
+) -> None:
+    """Run what builds `name`, and say how it goes; raises Refusal with its last words if it fails."""
+    started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
-            cwd=program.folder,
-            env=build_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
         try:
-            _wait(process, program.name, started)
+            _wait(process, name, started)
         finally:
             process.kill()
-            if process.wait():
-                unfinished.unlink(missing_ok=True)
+            process.wait()
     if process.returncode:
-        raise Refusal(f"{program.name} does not build:\n{_last_lines(log)}\nin {program.folder}: {shlex.join(command)}")
+        where = folder or Path.cwd()
+        raise Refusal(f"{name} does not build:\n{_last_lines(log)}\nin {where}: {shlex.join(command)}")
     log.unlink(missing_ok=True)
-    unfinished.rename(program.path)
-    print(f"  {program.name}: built in {time.monotonic() - started:.0f} s", flush=True)
+    print(f"  {name}: built in {time.monotonic() - started:.0f} s", flush=True)
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, started: float) -> None:

@@ -19,6 +19,7 @@ from testbed.host import run
 PAUSE = "fusioninfer.local/pause:1"
 SIMULATOR = "ghcr.io/llm-d/llm-d-inference-sim:v0.10.2"
 NONROOT = "65532:65532"
+PATH = ("PATH", "/usr/local/bin:/usr/bin:/bin")
 FOLDERS = ("bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "var", "var/tmp")
 USERS = b"root:x:0:0:root:/root:/bin/sh\nnonroot:x:65532:65532::/:/bin/sh\n"
 
@@ -31,11 +32,12 @@ class Image:
     files: tuple[tuple[str, Path], ...]
     entry: tuple[str, ...]
     user: str = NONROOT
+    environment: tuple[tuple[str, str], ...] = ()
 
     @property
     def digest(self) -> str:
         """16 hex digits of all that it is made from."""
-        hashed = hashlib.sha256(json.dumps([self.name, self.entry, self.user]).encode())
+        hashed = hashlib.sha256(json.dumps([self.name, self.entry, self.user, self.environment]).encode())
         for path, source in self.files:
             hashed.update(f"\0{path}\0".encode())
             with source.open("rb") as file:
@@ -75,7 +77,7 @@ def write_archive(image: Image, path: Path) -> None:
             "os": "linux",
             "config": {
                 "Entrypoint": list(image.entry),
-                "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"],
+                "Env": [f"{name}={value}" for name, value in (PATH, *image.environment)],
                 "User": image.user,
             },
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},

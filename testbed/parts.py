@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from testbed import images, kwok, places
+from testbed import images, kwok, lws, places, vllm, volcano
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,18 @@ PARTS = {
         Part(
             "sim", "the image of llm-d-inference-sim", ("llm-d-inference-sim",),
             lambda _: images.load(images.simulator()),
+        ),
+        Part(
+            "lws", "LeaderWorkerSet, installed from its own manifests", ("lws",),
+            lambda _: lws.start(),
+        ),
+        Part(
+            "vllm", "the image of a real vLLM on the CPU, with a tiny model", (),
+            lambda _: vllm.start(),
+        ),
+        Part(
+            "volcano", "Volcano's scheduler and controllers, for gangs", (volcano.SCHEDULER, volcano.CONTROLLERS),
+            lambda _: volcano.start(),
         ),
     )
 }  # fmt: skip

@@ -41,6 +41,10 @@ PORTS = (
     ("127.0.0.1", 10256, "kube-proxy"),
     ("127.0.0.1", 10249, "kube-proxy"),
     (NODE_IP, 53, "coredns"),
+    ("127.0.0.1", 18080, "vc-scheduler"),
+    ("127.0.0.1", 11251, "vc-scheduler"),
+    ("127.0.0.1", 18081, "vc-controller-manager"),
+    ("127.0.0.1", 11252, "vc-controller-manager"),
 )
 """What the programs listen on."""
 

@@ -10,10 +10,12 @@ import msgspec
 
 from fusioninfer.api import names, types
 from fusioninfer.api.parse import parse
-from fusioninfer.api.service import InferenceService, Manifest
+from fusioninfer.api.service import InferenceService, Manifest, Role
 from fusioninfer.build.desired import Desired, desired_objects
 from fusioninfer.build.engines import Engines
 from fusioninfer.build.engines.custom import ENGINE as CUSTOM
+from fusioninfer.build.engines.sglang import ENGINE as SGLANG
+from fusioninfer.build.engines.trtllm import ENGINE as TRTLLM
 from fusioninfer.build.engines.vllm import ENGINE as VLLM
 from fusioninfer.reconcile.plan import signed
 from fusioninfer.reconcile.snapshot import (
@@ -30,7 +32,7 @@ from fusioninfer.reconcile.snapshot import (
     StatefulSet,
 )
 
-ENGINES: Engines = {"custom": CUSTOM, "vllm": VLLM}
+ENGINES: Engines = {"custom": CUSTOM, "sglang": SGLANG, "trtllm": TRTLLM, "vllm": VLLM}
 UID = "11111111-1111-1111-1111-111111111111"
 
 
@@ -49,6 +51,12 @@ def a_role(**fields: Any) -> Manifest:
     return {"name": "inference", "componentType": "worker", "replicas": 1, "template": a_template(), **fields}
 
 
+def a_role_of_nodes(nodes: int, **fields: Any) -> Manifest:
+    """A worker whose copies have so many nodes, with a process on each."""
+    sizes = ["--model", "qwen", "--tensor-parallel-size", str(nodes)]
+    return a_role(multinode={"nodeCount": nodes}, template=a_template(a_container(args=sizes)), **fields)
+
+
 def raw_service(*roles: Manifest, name: str = "qwen", generation: int = 1, **spec: Any) -> Manifest:
     """An InferenceService as the API server returns it."""
     return {
@@ -62,6 +70,12 @@ def raw_service(*roles: Manifest, name: str = "qwen", generation: int = 1, **spe
 def a_service(*roles: Manifest, **fields: Any) -> InferenceService:
     """The meaning of `raw_service`."""
     return parse(raw_service(*roles, **fields))
+
+
+def role_of(container: Manifest, *, nodes: int = 1, **multinode: Any) -> Role:
+    """The meaning of a role that runs `container`, in copies of `nodes` nodes."""
+    several = {"multinode": {"nodeCount": nodes, **multinode}} if nodes > 1 else {}
+    return a_service(a_role(template=a_template(container), **several)).roles[0]
 
 
 def desired(*roles: Manifest, **fields: Any) -> Desired:

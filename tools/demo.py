@@ -11,7 +11,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import yaml
+
+from fusioninfer.api.types import GROUP, VERSION
 from testbed import cluster as testbed_cluster
+from testbed import parts as testbed_parts
+from testbed import vllm
 from testbed.processes import command_line
 from tools import operator_process
 from tools.operator_process import Kubectl
@@ -19,17 +24,22 @@ from tools.operator_process import Kubectl
 EXAMPLE = Path("examples/cpu.yaml")
 SERVICE = "demo"
 STATE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fusioninfer" / "demo"
+MODELS = {"sim": "qwen", "vllm": vllm.MODEL_NAME}
+"""What each engine serves; an engine is a part of the local cluster."""
 PID, LOG, KUBECONFIG = STATE / "operator.pid", STATE / "operator.log", STATE / "operator.kubeconfig"
 QUESTION = "Who answers here?"
+MOST_TOKENS = 64  # the tiny model never ends by itself
 
 
 def say(step: str) -> None:
     print(f"\n== {step}", flush=True)
 
 
-def up() -> None:
-    say("a Kubernetes node on this machine, with a simulated engine's image")
-    subprocess.run([sys.executable, "-m", "testbed", "up", "sim"], check=True)
+def up(engine: str = "sim") -> None:
+    if engine not in MODELS:
+        sys.exit(f"there is no engine {engine}; there are {', '.join(MODELS)}")
+    say(f"a Kubernetes node on this machine, with {testbed_parts.PARTS[engine].meaning}")
+    subprocess.run([sys.executable, "-m", "testbed", "up", engine], check=True)
     kubectl = cluster()
     say("the CRD, the operator's rights, and the operator")
     end_operator()
@@ -38,14 +48,31 @@ def up() -> None:
     operator_process.write_kubeconfig(kubectl, KUBECONFIG)
     LOG.unlink(missing_ok=True)
     PID.write_text(str(operator_process.start(KUBECONFIG, LOG, detached=True).pid))
-    say(f"one InferenceService, from {EXAMPLE}")
-    print(EXAMPLE.read_text())
-    kubectl("apply", "-f", str(EXAMPLE))
+    file = example(engine)
+    say(f"one InferenceService, from {file}")
+    print(file.read_text())
+    kubectl("apply", "-f", str(file))
     subprocess.run([str(Path(sys.executable).with_name("fusioninfer")), *status_words(kubectl)], check=True)
     say(f"a chat request: {QUESTION!r}")
-    print(chat(kubectl))
+    print(chat(kubectl, MODELS[engine]))
     say("what to type next")
-    print(next_steps(kubectl))
+    print(next_steps(kubectl, file))
+
+
+def example(engine: str) -> Path:
+    """The file with the service. vLLM's names a folder of this machine, so that it is written here."""
+    if engine == "sim":
+        return EXAMPLE
+    role = {"name": "inference", "componentType": "worker", "replicas": 1, "template": vllm.template()}
+    service = {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "InferenceService",
+        "metadata": {"name": SERVICE},
+        "spec": {"roles": [role]},
+    }
+    file = STATE / f"{engine}.yaml"
+    file.write_text(yaml.safe_dump(service, sort_keys=False))
+    return file
 
 
 def cluster() -> Kubectl:
@@ -58,10 +85,11 @@ def status_words(kubectl: Kubectl) -> list[str]:
     return ["status", SERVICE, "--kubeconfig", str(kubectl.kubeconfig), "--watch", "--until-ready", "--timeout", "180"]
 
 
-def chat(kubectl: Kubectl) -> str:
+def chat(kubectl: Kubectl, model: str) -> str:
     """The answer to QUESTION, from the Service's own address."""
     address = kubectl("get", "service", SERVICE, "-o", "jsonpath={.spec.clusterIP}")
-    body = json.dumps({"model": "qwen", "messages": [{"role": "user", "content": QUESTION}]}).encode()
+    asked = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": MOST_TOKENS, "temperature": 0}
+    body = json.dumps({"model": model, **asked}).encode()
     request = urllib.request.Request(
         f"http://{address}/v1/chat/completions", body, {"Content-Type": "application/json"}
     )
@@ -76,14 +104,14 @@ def chat(kubectl: Kubectl) -> str:
     raise AssertionError("unreachable")
 
 
-def next_steps(kubectl: Kubectl) -> str:
+def next_steps(kubectl: Kubectl, file: Path) -> str:
     return f"""\
 export KUBECONFIG={kubectl.kubeconfig} PATH="$PATH:{kubectl.program.parent}:$PWD/.venv/bin"
 kubectl get fi {SERVICE}
 kubectl explain inferenceservice.spec.roles
 kubectl patch fi {SERVICE} --type json -p '[{{"op": "replace", "path": "/spec/roles/0/replicas", "value": 2}}]'
 fusioninfer status {SERVICE} --watch
-fusioninfer render -f {EXAMPLE}
+fusioninfer render -f {file}
 tail -f {LOG}
 make demo-down"""
 
@@ -108,4 +136,4 @@ def end_operator() -> None:
 
 
 if __name__ == "__main__":
-    {"up": up, "down": down}[sys.argv[1]]()
+    {"up": up, "down": down}[sys.argv[1]](*sys.argv[2:])

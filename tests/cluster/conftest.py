@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import AuditLog, Namespace
+from tests.cluster.harness import AuditLog, Namespace, a_namespace
 from tools import operator_process
 from tools.operator_process import Kubectl
 
@@ -47,11 +45,8 @@ def operator(operator_kubeconfig: Path) -> Iterator[Path]:
 @pytest.fixture
 def namespace(installed: Kubectl, request: pytest.FixtureRequest) -> Iterator[Namespace]:
     """A namespace of this test's own."""
-    words = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:40].strip("-")
-    name = f"t-{words}-{uuid.uuid4().hex[:4]}"
-    installed("create", "namespace", name)
-    yield Namespace(installed, name)
-    installed("delete", "namespace", name, "--wait=false")
+    with a_namespace(installed, request.node.name.removeprefix("test_")) as mine:
+        yield mine
 
 
 @pytest.fixture(scope="session")

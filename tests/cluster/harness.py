@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +77,17 @@ class Namespace:
         raise AssertionError(f"waited {seconds} s for {what}; last seen: {json.dumps(seen, default=str)[:3000]}")
 
 
+@contextmanager
+def a_namespace(kubectl: Kubectl, words: str) -> Iterator[Namespace]:
+    """A namespace that nobody else has, for the time of the block; `words` say what for."""
+    name = f"t-{re.sub('[^a-z0-9]+', '-', words.lower())[:40].strip('-')}-{uuid.uuid4().hex[:4]}"
+    kubectl("create", "namespace", name)
+    try:
+        yield Namespace(kubectl, name)
+    finally:
+        kubectl("delete", "namespace", name, "--wait=false")
+
+
 def _ticks(seconds: float, pause: float = 0.2) -> Iterator[None]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -117,6 +131,29 @@ def simulator(*args: str, **container: Any) -> Manifest:
 def nothing_runs(**container: Any) -> Manifest:
     """A template whose pods are played on nodes that are none."""
     return {"spec": {"containers": [{"name": "engine", "image": "vllm/vllm-openai:v0.32.0", **container}], **KWOK}}
+
+
+def address(namespace: Namespace, name: str) -> str:
+    """Where the service `name` is reached from this machine."""
+    return str(namespace.get("service", name)["spec"]["clusterIP"])
+
+
+def chat(address: str, question: str, model: str = "qwen", seconds: float = 10) -> str:
+    """The greedy answer of the engine behind `address`; raises OSError if there is none."""
+    asked = {"model": model, "messages": [{"role": "user", "content": question}], "temperature": 0, "max_tokens": 24}
+    request = urllib.request.Request(
+        f"http://{address}/v1/chat/completions", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=seconds) as answer:
+        return str(json.load(answer)["choices"][0]["message"]["content"])
+
+
+def chat_or_nothing(address: str, question: str = "hello", model: str = "qwen") -> str:
+    """The answer, or nothing if there is none: the kubelet says Ready, and the node's proxy learns of it later."""
+    try:
+        return chat(address, question, model, seconds=60)
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import Manifest, Namespace, a_service, simulator
+from tests.cluster.harness import Manifest, Namespace, a_service, address, chat_or_nothing, simulator
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
-
-
-def address(namespace: Namespace, name: str) -> str:
-    return str(namespace.get("service", name)["spec"]["clusterIP"])
-
-
-def chat(address: str, question: str) -> str:
-    """The answer of the engine behind `address`; raises OSError if there is none."""
-    body = json.dumps({"model": "qwen", "messages": [{"role": "user", "content": question}]}).encode()
-    request = urllib.request.Request(
-        f"http://{address}/v1/chat/completions", body, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return str(json.load(answer)["choices"][0]["message"]["content"])
 
 
 def test_a_ready_service_answers_at_its_url(namespace: Namespace) -> None:
@@ -39,14 +20,7 @@ def test_a_ready_service_answers_at_its_url(namespace: Namespace) -> None:
     assert status["url"] == f"http://demo.{namespace.name}.svc"
     assert status["components"]["inference"]["phase"] == "Running"
     assert status["components"]["inference"]["readyReplicas"] == 1
-    assert "hello" in namespace.wait(lambda: _answer(address(namespace, "demo")), bool, "an answer", 10)
-
-
-def _answer(where: str) -> str:
-    try:
-        return chat(where, "hello")
-    except OSError:
-        return ""
+    assert "hello" in namespace.wait(lambda: chat_or_nothing(address(namespace, "demo")), bool, "an answer", 10)
 
 
 CRASHING = {
@@ -116,52 +90,6 @@ def test_a_crash_leaves_its_last_words_in_the_status(namespace: Namespace) -> No
     assert failure["container"] == "engine"
     assert failure["exitCode"] == 3
     assert failure["message"] == "CUDA error: no device"
-
-
-class Load:
-    """Requests, one after the other, until told to stop; what failed is kept."""
-
-    def __init__(self, where: str) -> None:
-        self.where, self.answered, self.failures = where, 0, list[str]()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Load:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.02):
-            try:
-                chat(self.where, "hello")
-                self.answered += 1
-            except (OSError, urllib.error.URLError) as error:
-                self.failures.append(f"{time.time()}: {error}")
-
-
-def test_one_copy_with_a_surge_is_replaced_without_a_failed_request(namespace: Namespace) -> None:
-    strategy = {"rollingUpdate": {"maxSurge": 1}}
-    namespace.apply(a_service("steady", template=simulator(), replicas=1, rolloutStrategy=strategy))
-    namespace.wait_ready("steady")
-    where = address(namespace, "steady")
-    namespace.wait(lambda: _answer(where), bool, "an answer", 10)
-    before = {pod["metadata"]["uid"] for pod in namespace.list("pods")}
-
-    with Load(where) as load:
-        template = simulator("--max-num-seqs", "7")
-        namespace.apply(a_service("steady", template=template, replicas=1, rolloutStrategy=strategy))
-        namespace.wait_ready("steady", 120)
-        time.sleep(1)
-
-    (pod,) = namespace.wait(lambda: namespace.list("pods"), lambda pods: len(pods) == 1, "the lent copy to end")
-    assert pod["metadata"]["uid"] not in before
-    assert "--max-num-seqs" in pod["spec"]["containers"][0]["args"]
-    assert load.failures == []
-    assert load.answered > 100
 
 
 def test_the_log_holds_no_traceback(operator: Path) -> None:

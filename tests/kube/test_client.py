@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -207,6 +208,18 @@ async def test_a_refusal_is_an_error_of_its_kind_for_requests_and_watches(
             await client.send(GET)
         with pytest.raises(kind, match="Because: of that"):
             await all_lines(client)
+
+
+def test_a_webhook_that_does_not_answer_is_no_broken_api_server() -> None:
+    """As API server 1.36.3 says it."""
+    refused = (
+        'Internal error occurred: failed calling webhook "mleaderworkerset.kb.io": failed to call webhook: Post '
+        '"https://lws-webhook-service.lws-system.svc:443/mutate": dial tcp 198.19.0.9:443: connect: connection refused'
+    )
+    body = json.dumps({"kind": "Status", "code": 500, "reason": "InternalError", "message": refused}).encode()
+
+    assert type(errors.error_from(500, body)) is errors.WebhookDown
+    assert type(errors.error_from(500, body.replace(b"webhook", b"etcd"))) is errors.Unavailable
 
 
 @pytest.mark.parametrize(

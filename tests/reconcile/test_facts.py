@@ -11,7 +11,7 @@ from fusioninfer.build.desired import desired_objects
 from fusioninfer.reconcile.facts import RoleFacts, facts_of
 from tests import make
 
-ROLE = make.a_role(replicas=2, multinode={"nodeCount": 3})
+ROLE = make.a_role_of_nodes(3, replicas=2)
 MARK = make.desired(ROLE).roles[0].workload["metadata"]["annotations"][names.TEMPLATE]
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_updated_before_the_controller_has_seen_the_spec() -> None:
 
 
 def test_a_copy_is_as_large_as_it_was_made_and_not_as_is_wanted_now() -> None:
-    seen = facts(*group(0), *group(1), role=make.a_role(replicas=2, multinode={"nodeCount": 4}))
+    seen = facts(*group(0), *group(1), role=make.a_role_of_nodes(4, replicas=2))
 
     assert (seen.ready, seen.updated, seen.total_pods) == (2, 0, 8)
 

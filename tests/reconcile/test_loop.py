@@ -119,6 +119,29 @@ def test_a_write_that_is_refused_for_now_is_tried_again_and_the_status_names_it(
     assert after["status"] == "True"
 
 
+def test_a_webhook_that_comes_back_after_a_long_time_is_not_waited_for_long() -> None:
+    async def story() -> tuple[Manifest, Manifest]:
+        told = Story()
+        told.kube.refuse = errors.WebhookDown(
+            errors.Status(code=500, reason="InternalError", message='failed calling webhook "vsts.example.com"')
+        )
+        nodes = asyncio.create_task(told.nodes.run())
+        async with an_operator(told.kube):
+            await told.user.apply("qwen", make.a_role(replicas=1))
+            await asyncio.sleep(600)
+            during = await told.ready()
+            told.kube.refuse = None
+            await asyncio.sleep(10)
+            after = await told.ready()
+        nodes.cancel()
+        return during, after
+
+    during, after = virtual.run(story())
+    assert during["reason"] == "WebhookDown"
+    assert "vsts.example.com" in during["message"]
+    assert after["status"] == "True"
+
+
 def test_a_service_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
     async def story() -> list[str]:
         told = Story()

@@ -136,7 +136,7 @@ def test_the_hash_of_an_object_does_not_depend_on_its_owners_uid() -> None:
     )
 
 
-SEVERAL = make.a_role(multinode={"nodeCount": 2})
+SEVERAL = make.a_role_of_nodes(2)
 
 
 def test_the_workload_of_the_other_kind_goes_first_and_with_its_pods() -> None:

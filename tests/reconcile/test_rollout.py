@@ -56,7 +56,7 @@ def test_a_template_that_only_we_would_build_differently_is_kept() -> None:
     assert pending(desired, live)
 
 
-SEVERAL = make.a_role(multinode={"nodeCount": 2})
+SEVERAL = make.a_role_of_nodes(2)
 
 
 def test_both_templates_of_several_nodes_are_kept() -> None:
@@ -76,7 +76,10 @@ def test_both_templates_of_several_nodes_are_kept() -> None:
 
 def test_a_surge_of_several_nodes_is_left_to_leader_worker_set() -> None:
     role = {**SEVERAL, "replicas": 3, "rolloutStrategy": SURGE}
-    changed = {**role, "template": make.a_template(make.a_container(image="vllm/vllm-openai:v0.33.0"))}
+    changed = {
+        **role,
+        "template": make.a_template(make.a_container(image="vllm/vllm-openai:v0.33.0", args=["-tp", "2"])),
+    }
     live = make.applied(make.desired(role).roles[0].workload)
 
     spec = stage(make.desired(changed), live)["spec"]

@@ -345,7 +345,7 @@ def test_how_long_a_change_may_wait() -> None:
 
 # --- copies of several nodes ---
 
-SEVERAL = make.a_role(multinode={"nodeCount": 2})
+SEVERAL = make.a_role_of_nodes(2)
 
 
 def test_a_kind_that_is_not_installed_is_named_and_nothing_waits_in_silence() -> None:

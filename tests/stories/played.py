@@ -1,8 +1,9 @@
 """A cluster that is played: an API server in memory, and actors for its users, workload controllers and nodes.
 
 The LeaderWorkerSet controller here makes and labels the pods of each copy, and replaces copies one at a time; it
-makes no StatefulSets of its own, and never recreates a copy. The StatefulSet controller here knows Parallel pods, partition, and one replacement at a time; every pod gets a node at
-once and is ready READY_SECONDS later. What the real one does beyond that the tests on the real cluster show.
+makes no StatefulSets of its own, and never recreates a copy. The StatefulSet controller here knows Parallel pods,
+partition, and one replacement at a time; every pod gets a node at once and is ready READY_SECONDS later. What the
+real one does beyond that the tests on the real cluster show.
 """
 
 from __future__ import annotations

@@ -67,8 +67,7 @@ def deletes(user: User) -> Awaitable[None]:
 
 SURGE = {"rollingUpdate": {"maxSurge": 1}}
 ONE, TWO = make.a_role(replicas=1), make.a_role(replicas=2)
-NODES = {"nodeCount": 2}
-GROUPS = make.a_role(replicas=2, multinode=NODES)
+GROUPS = make.a_role_of_nodes(2, replicas=2)
 IMAGE = make.a_template(make.a_container(image="vllm/vllm-openai:v0.33.0"))
 
 SCENARIOS: dict[str, list[Step]] = {
@@ -80,7 +79,7 @@ SCENARIOS: dict[str, list[Step]] = {
         applies(make.a_role(replicas=2, rolloutStrategy=SURGE, template=IMAGE)),
     ],
     "rename the role": [applies(ONE), applies(make.a_role(name="chat", replicas=1))],
-    "several nodes": [applies(GROUPS), applies(make.a_role(replicas=2, multinode=NODES, template=IMAGE))],
+    "several nodes": [applies(GROUPS), applies({**GROUPS, "progressDeadlineSeconds": 60})],
     "one node, several, one again": [applies(TWO), applies(GROUPS), applies(ONE)],
     "delete and make anew": [applies(ONE), deletes, applies(TWO)],
     "refused, then corrected": [applies(ONE), applies(ONE, disaggregation={}), applies(TWO)],

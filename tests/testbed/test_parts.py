@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import build, host, images, leftovers, places, processes, programs
+from testbed import build, host, images, leftovers, parts, places, processes, programs
 from testbed.programs import Program
 from testbed.refusal import Refusal
 
@@ -178,4 +178,4 @@ def test_an_unknown_part_is_refused_with_those_that_there_are() -> None:
     done = subprocess.run([sys.executable, "-m", "testbed", "up", "nope"], capture_output=True, text=True)
 
     assert done.returncode == 2
-    assert done.stderr == "testbed: there is no part nope; there are kwok, sim\n"
+    assert done.stderr == f"testbed: there is no part nope; there are {', '.join(parts.PARTS)}\n"

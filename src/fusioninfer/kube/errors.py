@@ -7,6 +7,7 @@ KubeError
 │   ├── NotFound           404: no such object, or no such API                         → it is gone, or not installed
 │   ├── Conflict           409: somebody else wrote first, or it exists already        → look again
 │   ├── Gone               410: the resource version or continue token is too old      → list anew
+│   ├── WebhookDown        5xx since a webhook of the kind does not answer             → look again later
 │   └── Unavailable        401, 429, 5xx: overloaded, broken, or not knowing us         → back off, honour Retry-After
 └── Unreachable            no answer: refused, reset, timed out, TLS                   → back off
 """
@@ -79,6 +80,10 @@ class Gone(ApiError):
     """The resource version or continue token is too old; list anew."""
 
 
+class WebhookDown(ApiError):
+    """An admission webhook of the kind does not answer; other kinds are as well as ever."""
+
+
 class Unavailable(ApiError):
     """Overloaded, broken or not knowing us for now."""
 
@@ -97,6 +102,11 @@ _BY_CODE: dict[int, type[ApiError]] = {
 _TYPED_PATCH_FAILED = "failed to create typed patch object"
 
 
+# What the API server says of a webhook that cannot be reached, times out or answers nonsense
+# (apiserver pkg/admission/plugin/webhook/errors, ErrCallingWebhook); seen with code 500 on 1.36.3.
+_WEBHOOK_FAILED = "failed calling webhook"
+
+
 def error_from(code: int, body: bytes, retry_after_seconds: float = 0.0) -> ApiError:
     """The error that an answer with status `code` (≥ 400) and `body` means."""
     try:
@@ -113,6 +123,8 @@ def error_from(code: int, body: bytes, retry_after_seconds: float = 0.0) -> ApiE
 def _kind_of(status: Status) -> type[ApiError]:
     if _TYPED_PATCH_FAILED in status.message:
         return Refused
+    if status.code >= 500 and _WEBHOOK_FAILED in status.message:
+        return WebhookDown
     if status.code in _BY_CODE:
         return _BY_CODE[status.code]
     return Unavailable if status.code >= 500 else Refused

@@ -29,7 +29,8 @@ from fusioninfer.reconcile.status import patience, status_of, status_of_refused
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_SECONDS = 5.0
-"""For what may change without any event reaching us: quotas, rights, names that others hold."""
+"""For what may change without any event reaching us: quotas, rights, webhooks, names that others hold."""
+OF_OTHERS = (errors.Forbidden, errors.NotFound, errors.WebhookDown)
 SAME_EVENT_SECONDS = 300.0
 """What flaps is told once in so long."""
 
@@ -201,7 +202,8 @@ def _raise_for(outcome: Outcome) -> None:
 
 
 def _needs_others(outcome: Outcome) -> bool:
-    return bool(outcome.taken) or any(isinstance(f.error, errors.Forbidden | errors.NotFound) for f in outcome.failures)
+    """Something waits for what no event tells us of."""
+    return bool(outcome.taken) or any(isinstance(failure.error, OF_OTHERS) for failure in outcome.failures)
 
 
 def _deadlines(seen: Seen, status: InferenceServiceStatus) -> float | None:

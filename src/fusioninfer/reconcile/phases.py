@@ -119,7 +119,7 @@ def failure_of(facts: RoleFacts, seen: Seen) -> Verdict | None:
     """Why the role will not become ready by waiting; None if it may."""
     for failure in seen.outcome.failures:
         if failure.name == facts.workload_name and not isinstance(
-            failure.error, errors.Unavailable | errors.Unreachable
+            failure.error, errors.Unavailable | errors.Unreachable | errors.WebhookDown
         ):
             return words_of(failure)
     if facts.trouble is not None and facts.trouble.is_failure:
@@ -164,6 +164,8 @@ def words_of(failure: Failure) -> Verdict:
         return Verdict("False", _forbidden(said), f"{what}: {said}")
     if isinstance(error, errors.NotFound):
         return Verdict("False", "NotServed", f"{what}: the API server does not serve this kind, or not here: {said}")
+    if isinstance(error, errors.WebhookDown):
+        return Verdict("False", "WebhookDown", f"{what}: {said}")
     if isinstance(error, errors.Refused):
         return Verdict("False", "Refused", f"{what}: the API server refuses it: {said}")
     return Verdict("False", "APIServerUnavailable", f"{what}: {error}")

