@@ -30,7 +30,7 @@ def container(**fields: Any) -> Manifest:
         ("readinessProbe", {"exec": {"command": ["true"]}}),
         ("terminationMessagePolicy", "File"),
         ("lifecycle", {"preStop": {"exec": {"command": ["/drain"]}}}),
-        ("args", ["--model", 'a "b"\n$(X) {"c": 1}', ""]),
+        ("args", ["--model", 'a "b"\n$(X) {"c": 1}', "", "--shutdown-timeout", "9"]),
     ],
 )
 def test_what_the_user_wrote_is_kept(field: str, value: object) -> None:
@@ -121,3 +121,56 @@ def test_a_scheduler_reaches_the_pods_unless_the_template_names_one() -> None:
 
     assert plain.roles[0].workload["spec"]["template"]["spec"]["schedulerName"] == "my-scheduler"
     assert own.roles[0].workload["spec"]["template"]["spec"]["schedulerName"] == "other"
+
+
+def templates(nodes: int, **fields: Any) -> tuple[Manifest, Manifest]:
+    """The engine containers of a leader and of a worker."""
+    args = ["--model", "qwen", "--tensor-parallel-size", str(nodes)]
+    role = make.a_role(template=make.a_template(make.a_container(args=args, **fields)), multinode={"nodeCount": nodes})
+    spec = make.desired(role).roles[0].workload["spec"]["leaderWorkerTemplate"]
+    return (spec["leaderTemplate"], spec["workerTemplate"])
+
+
+def test_only_who_answers_has_ports_probes_and_the_serving_label() -> None:
+    ports, probe = [{"containerPort": 8000}], {"httpGet": {"path": "/health", "port": 8000}}
+
+    leader, worker = templates(2, ports=ports, readinessProbe=probe)
+
+    told, silent = leader["spec"]["containers"][0], worker["spec"]["containers"][0]
+    assert told["readinessProbe"] == probe
+    assert leader["metadata"]["labels"][names.SERVING_LABEL] == "true"
+    assert not {"ports", "readinessProbe", "livenessProbe", "startupProbe"} & silent.keys()
+    assert names.SERVING_LABEL not in worker["metadata"]["labels"]
+
+
+def test_a_worker_goes_on_while_its_leader_finishes() -> None:
+    leader, worker = templates(2)
+
+    leaders, workers = (part["spec"]["containers"][0]["lifecycle"]["preStop"] for part in (leader, worker))
+    assert leaders == {"sleep": {"seconds": 5}}
+    assert workers == {"sleep": {"seconds": 45}}
+
+
+def test_processes_that_share_memory_get_more_than_64_mib_of_it() -> None:
+    for template in templates(2):
+        (volume,) = template["spec"]["volumes"]
+        assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Gi"}
+        assert template["spec"]["containers"][0]["volumeMounts"] == [{"name": volume["name"], "mountPath": "/dev/shm"}]
+
+
+def test_shared_memory_of_the_users_is_left_alone() -> None:
+    mine = [{"name": "mine", "mountPath": "/dev/shm/"}]
+
+    for template in templates(2, volumeMounts=mine):
+        assert template["spec"]["containers"][0]["volumeMounts"] == mine
+        assert "volumes" not in template["spec"]
+
+
+def test_the_users_own_worker_template_is_only_labelled_and_never_rewritten() -> None:
+    written = make.a_template({"name": "peer", "image": "mine:1", "ports": [{"containerPort": 1}], "args": ["$(X)"]})
+    role = make.a_role(engine="custom", multinode={"nodeCount": 2, "workerTemplate": written})
+
+    spec = make.desired(role).roles[0].workload["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]
+
+    (container,) = spec["containers"]
+    assert container == {**written["spec"]["containers"][0], "terminationMessagePolicy": "FallbackToLogsOnError"}

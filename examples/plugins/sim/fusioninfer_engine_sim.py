@@ -2,15 +2,16 @@
 
 Everything that an engine must say is here: how to recognise it, where it answers, and by which probes it is watched.
 Source: llm-d-inference-sim v0.10: `--port` (8000); `/health` is 200 at once, `/health/ready` after
-`--startup-duration`.
+`--startup-duration`. It ends at flags that it does not know, so nothing is appended to what the user wrote.
 """
 
 from __future__ import annotations
 
 import posixpath
 
-from fusioninfer.api.service import Manifest, Role
-from fusioninfer.build.engines import Additions, Engine, argv, port_in
+from fusioninfer.api.service import InvalidSpec, Manifest, Role
+from fusioninfer.build.engines import Engine, Evidence, Launch
+from fusioninfer.build.engines.argv import image, is_left_to_image, port_in, words
 
 PROGRAM = "llm-d-inference-sim"
 DEFAULT_PORT = 8000
@@ -21,18 +22,37 @@ class Simulator:
 
     name = "sim"
 
-    def evidence(self, container: Manifest) -> str | None:
+    def evidence(self, container: Manifest) -> Evidence | None:
+        """Sure if its program is run; not sure if only the image is called so, and its entry point may be another."""
         if any(posixpath.basename(word) == PROGRAM for word in container.get("command") or ()):
-            return f"the command is {PROGRAM}"
-        repository = str(container.get("image", "")).partition("@")[0].rpartition("/")[2].partition(":")[0]
-        return f"the image is called {PROGRAM}" if repository == PROGRAM else None
+            return Evidence(f"the command is {PROGRAM}")
+        if image(container).name == PROGRAM and is_left_to_image(container):
+            return Evidence(f"the image is called {PROGRAM}", is_sure=False)
+        return None
 
-    def additions(self, container: Manifest, role: Role) -> Additions:
-        port = port_in(argv(container), DEFAULT_PORT)
-        return Additions(
+    def leader(self, container: Manifest, role: Role) -> Launch:
+        """One process that answers HTTP: alive from the start, ready when its pretended model is loaded."""
+        self._check_one_node(role)
+        port = port_in(words(container), DEFAULT_PORT)
+        return Launch(
             port=port,
+            args=tuple(container.get("args") or ()),
             alive={"httpGet": {"path": "/health", "port": port}},
             ready={"httpGet": {"path": "/health/ready", "port": port}},
+        )
+
+    def worker(self, container: Manifest, role: Role) -> Launch:
+        """Asked for only on several nodes, which `leader` has refused before."""
+        raise self._several_nodes(role)
+
+    def _check_one_node(self, role: Role) -> None:
+        if role.nodes_per_replica > 1:
+            raise self._several_nodes(role)
+
+    def _several_nodes(self, role: Role) -> InvalidSpec:
+        return InvalidSpec(
+            f"{role.path}.multinode.nodeCount",
+            f"{role.nodes_per_replica}: the simulator is one process and has no workers; write 1, or more replicas",
         )
 
 

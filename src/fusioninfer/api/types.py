@@ -171,7 +171,8 @@ class Multinode(Written, frozen=True):
         Annotated[
             str,
             Meta(
-                description="How the engine's processes find each other, for instance mp.",
+                description="How the processes of one copy find each other: mp for vllm, its default; "
+                "the other engines leave no choice.",
                 pattern=OPEN_NAME,
                 max_length=63,
             ),
@@ -297,7 +298,7 @@ class Role(Written, frozen=True):
         Annotated[
             str,
             Meta(
-                description="The engine in the pods: vllm, custom, or the name of a plug-in. "
+                description="The engine in the pods: vllm, sglang, trtllm, custom, or the name of a plug-in. "
                 "Found from command, args or image if absent.",
                 pattern=OPEN_NAME,
                 max_length=63,

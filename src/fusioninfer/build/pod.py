@@ -12,15 +12,12 @@ from typing import Any
 
 from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role
+from fusioninfer.build import ending
 from fusioninfer.build.engines import Found, Launch
 
 PROBE_PERIOD_SECONDS = 5
 PROBE_TIMEOUT_SECONDS = 5
 STARTUP_PERIOD_SECONDS = 5
-GRACE_SECONDS = 60
-"""Time to finish streams after the pod has left the Service; Kubernetes' own default of 30 is short for an LLM."""
-DRAIN_SECONDS = 5
-"""How long a pod goes on serving after it was told to end: until every node's proxy has dropped it from the Service."""
 
 
 def leader_template(service: InferenceService, role: Role, found: Found) -> Manifest:
@@ -80,17 +77,16 @@ def _pod_spec(
 
     Links of Services are off unless wished for: one named `vllm` sets VLLM_PORT to a URL, which kills vLLM.
     """
-    grace = spec.get("terminationGracePeriodSeconds", GRACE_SECONDS)
     completed = _completed(
         spec,
         enableServiceLinks=False,
-        terminationGracePeriodSeconds=grace,
+        terminationGracePeriodSeconds=ending.grace_seconds(spec),
         **({"schedulerName": service.scheduler_name} if service.scheduler_name else {}),
     )
     for kind in ("initContainers", "containers"):
         if spec.get(kind):
             completed[kind] = [
-                _engine_container(c, role, launch, grace) if _is(c, kind, engine_container) else _with_last_words(c)
+                _engine_container(c, role, launch, spec) if _is(c, kind, engine_container) else _with_last_words(c)
                 for c in spec[kind]
             ]
     if any(mount == SHARED_MEMORY_MOUNT for c in completed["containers"] for mount in c.get("volumeMounts") or ()):
@@ -102,7 +98,7 @@ def _is(container: Manifest, kind: str, engine_container: str) -> bool:
     return kind == "containers" and container["name"] == engine_container
 
 
-def _engine_container(container: Manifest, role: Role, launch: Launch, grace_seconds: int) -> Manifest:
+def _engine_container(container: Manifest, role: Role, launch: Launch, spec: Manifest) -> Manifest:
     completed = _with_last_words(container)
     if launch.command is not None:
         completed["command"] = list(launch.command)
@@ -113,14 +109,19 @@ def _engine_container(container: Manifest, role: Role, launch: Launch, grace_sec
     if launch.needs_shared_memory and not _has_shared_memory(container):
         completed["volumeMounts"] = [*(container.get("volumeMounts") or ()), SHARED_MEMORY_MOUNT]
     if launch.port is None:
-        return {key: value for key, value in completed.items() if key not in _OF_WHO_ANSWERS}
+        kept = {key: value for key, value in completed.items() if key not in _OF_WHO_ANSWERS}
+        return _with_pause(kept, ending.worker_pause_seconds(spec, container))
     completed = _completed(completed, **_probes(role, launch))
     completed["ports"] = _ports(container.get("ports") or [], launch.port, role)
-    if drain_seconds := min(DRAIN_SECONDS, grace_seconds // 2):
-        completed["lifecycle"] = _completed(
-            container.get("lifecycle") or {}, preStop={"sleep": {"seconds": drain_seconds}}
-        )
-    return completed
+    return _with_pause(completed, ending.drain_seconds(spec))
+
+
+def _with_pause(container: Manifest, seconds: int) -> Manifest:
+    """`container`, told to end so many seconds later than its pod, unless the user wrote a preStop."""
+    if not seconds:
+        return container
+    lifecycle = _completed(container.get("lifecycle") or {}, preStop={"sleep": {"seconds": seconds}})
+    return {**container, "lifecycle": lifecycle}
 
 
 _OF_WHO_ANSWERS = frozenset({"ports", "readinessProbe", "livenessProbe", "startupProbe"})

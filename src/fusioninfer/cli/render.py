@@ -64,3 +64,4 @@ def _comments(desired: Desired) -> Iterable[str]:
     for objects in desired.roles:
         where = f"engine {objects.found.engine.name} in container {objects.found.container_name}"
         yield f"role {objects.role.name}: {where}, since {objects.found.evidence.words}"
+        yield from (f"role {objects.role.name}: note: {warning}" for warning in objects.warnings)

@@ -100,8 +100,20 @@ def installed() -> Engines:
 def found(role: Role, engines: Engines) -> Found:
     """The engine that `role` runs: what the user named, else what command, args or image show, else `custom`.
 
-    Raises InvalidSpec if the named engine is not installed, or if two engines claim the same role.
+    Raises InvalidSpec if the named engine is not installed, if two engines claim the same role, or if there is a
+    template for workers that the engine would not use.
     """
+    found = _found(role, engines)
+    if role.worker_template is not None and found.engine.name != "custom":
+        raise InvalidSpec(
+            f"{role.path}.multinode.workerTemplate",
+            f"belongs to engine custom; {found.engine.name} derives the workers from template; remove it, or say "
+            "engine: custom",
+        )
+    return found
+
+
+def _found(role: Role, engines: Engines) -> Found:
     containers = role.template["spec"]["containers"]
     if role.engine is not None:
         if role.engine not in engines:
@@ -128,34 +140,3 @@ def found(role: Role, engines: Engines) -> Found:
 def _by_name(containers: Sequence[Manifest]) -> Manifest:
     """The container called `engine`, else the first."""
     return next((c for c in containers if c["name"] == "engine"), containers[0])
-
-
-def argv(container: Manifest) -> list[str]:
-    """What the user wrote to be executed: command and args as they stand, never joined or split."""
-    return [*(container.get("command") or ()), *(container.get("args") or ())]
-
-
-def flag_value(words: Sequence[str], *names: str) -> str | None:
-    """The value of the last of the flags `names` in `words`, written `--flag value` or `--flag=value`; None if absent.
-
-    `_` and `-` are the same in a flag's name, as in vLLM's parser (vllm/utils/argparse_utils.py).
-    """
-    value = None
-    for index, word in enumerate(words):
-        flag, has_value, inline = word.partition("=")
-        if flag.replace("_", "-") in names:
-            value = inline if has_value else (words[index + 1] if index + 1 < len(words) else None)
-    return value
-
-
-def port_in(words: Sequence[str], default: int) -> int:
-    """The port of `--port`, else `default`; a value that is no port number, such as `$(PORT)`, counts as absent."""
-    value = flag_value(words, "--port")
-    return int(value) if value is not None and value.isdigit() and 0 < int(value) < 65536 else default
-
-
-def declared_port(container: Manifest) -> int | None:
-    """The containerPort called http, else the first one; None if the container declares no port."""
-    ports = container.get("ports") or ()
-    named = next((p for p in ports if p.get("name") == "http"), ports[0] if ports else None)
-    return None if named is None else int(named["containerPort"])
