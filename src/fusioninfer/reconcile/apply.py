@@ -70,6 +70,8 @@ async def _apply(kube: requests.Kube, step: Apply, note: Note) -> Outcome:
     try:
         if step.creates and step.resource is LEADER_WORKER_SETS:
             holder = await derived_names.holder(kube, step.manifest["metadata"]["namespace"], step.name)
+            if holder is not None and holder.is_of_an_lws:  # of that name: ours that is about to go, or a stranger's
+                return await _look_again(kube, step, note)
             if holder is not None:
                 return _held(holder, step.name)
         note(_decoded(step.resource, await kube.send(request)))
@@ -97,9 +99,7 @@ async def _look_again(kube: requests.Kube, step: Apply, note: Note) -> Outcome:
 
 
 def _held(holder: derived_names.Holder, lws: str) -> Outcome:
-    """What it means that an object has a name that the LWS called `lws` would give to its own."""
-    if any(owner.kind in (LEADER_WORKER_SETS.kind, "Pod") for owner in holder.metadata.ownerReferences):
-        return Outcome(stale=True)  # of an earlier LWS of that name; about to go
+    """An object has a name that the LWS called `lws` would give to its own."""
     taken = NameTaken.by(holder.kind, holder.metadata, f"somebody else, and LeaderWorkerSet {lws} needs that name")
     return Outcome(taken=(taken,))
 

@@ -14,7 +14,7 @@ import msgspec
 from fusioninfer.kube import errors, requests, watch
 from fusioninfer.kube.cache import PAGE
 from fusioninfer.kube.objects import Object, ObjectMeta
-from fusioninfer.reconcile.snapshot import ENTRIES, STATEFUL_SETS
+from fusioninfer.reconcile.snapshot import ENTRIES, LEADER_WORKER_SETS, STATEFUL_SETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,11 @@ class Holder:
 
     kind: str
     metadata: ObjectMeta
+
+    @property
+    def is_of_an_lws(self) -> bool:
+        """Made by LeaderWorkerSet: for itself, or for the leader pod of a copy."""
+        return any(owner.kind in (LEADER_WORKER_SETS.kind, "Pod") for owner in self.metadata.ownerReferences)
 
 
 async def holder(kube: requests.Kube, namespace: str, lws: str) -> Holder | None:

@@ -161,3 +161,26 @@ def test_a_stranger_with_a_name_that_lws_would_use_is_left_alone(namespace: Name
 
     namespace("delete", "service", "mine-inference")
     namespace.wait_ready("mine")
+
+
+def test_a_strangers_leader_worker_set_of_our_name_is_left_alone(namespace: Namespace) -> None:
+    template = nothing_runs(args=["--model", "qwen"])
+    theirs = {
+        "apiVersion": "leaderworkerset.x-k8s.io/v1",
+        "kind": "LeaderWorkerSet",
+        "metadata": {"name": "mine-inference"},
+        "spec": {"replicas": 1, "leaderWorkerTemplate": {"size": 2, "workerTemplate": template}},
+    }
+    namespace.apply(theirs)
+    namespace.wait(lambda: namespace.list("statefulsets"), bool, "its StatefulSets")
+
+    template = on_gpus(gpus=1, args=["--model", "qwen", "-tp", "2"])
+    namespace.apply(a_service("mine", template=template, multinode={"nodeCount": 2}))
+
+    condition = namespace.wait_reason("mine", "Accepted", "NameConflict")
+    assert "LeaderWorkerSet 'mine-inference'" in condition["message"]
+    live = namespace.get("leaderworkerset", "mine-inference")
+    assert "fusioninfer.io/service" not in live["metadata"].get("labels", {})
+
+    namespace("delete", "leaderworkerset", "mine-inference")
+    namespace.wait_ready("mine")
