@@ -88,5 +88,5 @@ def test_characters_that_yaml_reads_otherwise_arrive_as_they_were_written(dry_ru
     live = dry_run(signed(desired.roles[0].workload))
 
     (container,) = live["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == [odd]
+    assert container["args"] == [odd, "--shutdown-timeout", "40"]
     assert container["env"][0]["value"] == odd
