@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,8 @@ def kill(pod: Manifest) -> None:
     mine = [int(cgroup.parent.name) for cgroup in Path("/proc").glob("[0-9]*/cgroup") if container in _read(cgroup)]
     assert mine
     for process in mine:
-        os.kill(process, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the end of the first is the end of the others
+            os.kill(process, signal.SIGKILL)
 
 
 def _read(path: Path) -> str:
