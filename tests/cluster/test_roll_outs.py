@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 import urllib.error
+from typing import Self
 
 import pytest
 
@@ -24,54 +25,60 @@ def next_image(installed: object) -> str:
     return NEXT
 
 
-class Load:
-    """Requests, one after the other, until told to stop; what failed is kept."""
+class Beside:
+    """Does `step` again and again beside the block, with `pause` seconds in between."""
+
+    pause = 0.02
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.pause):
+            self.step()
+
+    def step(self) -> None:
+        raise NotImplementedError
+
+
+class Load(Beside):
+    """Requests, one after the other; what failed is kept."""
 
     def __init__(self, where: str) -> None:
+        super().__init__()
         self.where, self.answered, self.failures = where, 0, list[str]()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Load:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.02):
-            try:
-                chat(self.where, "hello")
-                self.answered += 1
-            except (OSError, urllib.error.URLError) as error:
-                self.failures.append(f"{time.time()}: {error}")
+    def step(self) -> None:
+        try:
+            chat(self.where, "hello")
+            self.answered += 1
+        except (OSError, urllib.error.URLError) as error:
+            self.failures.append(f"{time.time()}: {error}")
 
 
-class Serving:
+class Serving(Beside):
     """How many pods were in the Service, as often as it could be asked."""
 
+    pause = 0.05
+
     def __init__(self, namespace: Namespace, name: str) -> None:
+        super().__init__()
         self.namespace, self.name, self.seen = namespace, name, list[int]()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Serving:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.05):
-            slices = self.namespace.list(
-                "endpointslices.discovery.k8s.io", "-l", f"kubernetes.io/service-name={self.name}"
-            )
-            endpoints = [endpoint for slice_ in slices for endpoint in slice_["endpoints"] or ()]
-            self.seen.append(sum(endpoint["conditions"]["ready"] for endpoint in endpoints))
+    def step(self) -> None:
+        of_the_service = f"kubernetes.io/service-name={self.name}"
+        slices = self.namespace.list("endpointslices.discovery.k8s.io", "-l", of_the_service)
+        endpoints = [endpoint for slice_ in slices for endpoint in slice_["endpoints"] or ()]
+        self.seen.append(sum(endpoint["conditions"]["ready"] for endpoint in endpoints))
 
 
 PAUSE: Manifest = {

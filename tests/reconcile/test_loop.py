@@ -96,47 +96,39 @@ def test_what_flaps_is_told_once_in_five_minutes() -> None:
     assert virtual.run(story(minutes=9)) == 4
 
 
-def test_a_write_that_is_refused_for_now_is_tried_again_and_the_status_names_it() -> None:
-    async def story() -> tuple[Manifest, Manifest]:
-        told = Story()
-        told.kube.refuse = errors.Unavailable(
-            errors.Status(code=503, reason="ServiceUnavailable", message="overloaded")
-        )
-        nodes = asyncio.create_task(told.nodes.run())
-        async with an_operator(told.kube):
-            await told.user.apply("qwen", make.a_role(replicas=1))
-            await asyncio.sleep(5)
-            during = await told.ready()
-            told.kube.refuse = None
-            await asyncio.sleep(65)
-            after = await told.ready()
-        nodes.cancel()
-        return during, after
+async def refused(error: errors.ApiError, seconds: float, then: float) -> tuple[Manifest, Manifest]:
+    """Ready while every write is answered by `error`, which lasts `seconds`; and `then` seconds after its end."""
+    told = Story()
+    told.kube.refuse = error
+    nodes = asyncio.create_task(told.nodes.run())
+    async with an_operator(told.kube):
+        await told.user.apply("qwen", make.a_role(replicas=1))
+        await asyncio.sleep(seconds)
+        during = await told.ready()
+        told.kube.refuse = None
+        await asyncio.sleep(then)
+        after = await told.ready()
+    nodes.cancel()
+    return during, after
 
-    during, after = virtual.run(story())
+
+def test_a_write_that_is_refused_for_now_is_tried_again_and_the_status_names_it() -> None:
+    overloaded = errors.Unavailable(errors.Status(code=503, reason="ServiceUnavailable", message="overloaded"))
+
+    during, after = virtual.run(refused(overloaded, seconds=5, then=65))
+
     assert during["reason"] == "APIServerUnavailable"
     assert "overloaded" in during["message"]
     assert after["status"] == "True"
 
 
 def test_a_webhook_that_comes_back_after_a_long_time_is_not_waited_for_long() -> None:
-    async def story() -> tuple[Manifest, Manifest]:
-        told = Story()
-        told.kube.refuse = errors.WebhookDown(
-            errors.Status(code=500, reason="InternalError", message='failed calling webhook "vsts.example.com"')
-        )
-        nodes = asyncio.create_task(told.nodes.run())
-        async with an_operator(told.kube):
-            await told.user.apply("qwen", make.a_role(replicas=1))
-            await asyncio.sleep(600)
-            during = await told.ready()
-            told.kube.refuse = None
-            await asyncio.sleep(10)
-            after = await told.ready()
-        nodes.cancel()
-        return during, after
+    silent = errors.WebhookDown(
+        errors.Status(code=500, reason="InternalError", message='failed calling webhook "vsts.example.com"')
+    )
 
-    during, after = virtual.run(story())
+    during, after = virtual.run(refused(silent, seconds=600, then=10))
+
     assert during["reason"] == "WebhookDown"
     assert "vsts.example.com" in during["message"]
     assert after["status"] == "True"

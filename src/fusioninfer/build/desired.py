@@ -51,7 +51,7 @@ def desired_objects(service: InferenceService, installed: engines.Engines) -> De
 def _role_objects(service: InferenceService, role: Role, installed: engines.Engines) -> RoleObjects:
     found = engines.found(role, installed)
     launch = leader_launch(role, found)
-    leader = leader_template(service, role, found)
+    leader = leader_template(service, role, found, launch)
     workload = (
         stateful_set(service, role, leader)
         if role.nodes_per_replica == 1

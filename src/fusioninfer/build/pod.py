@@ -20,9 +20,9 @@ PROBE_TIMEOUT_SECONDS = 5
 STARTUP_PERIOD_SECONDS = 5
 
 
-def leader_template(service: InferenceService, role: Role, found: Found) -> Manifest:
+def leader_template(service: InferenceService, role: Role, found: Found, launch: Launch) -> Manifest:
     """The template of the pods that answer: all pods of a role of one node per copy, else the first of each copy."""
-    return _template(service, role, role.template, found.container_name, leader_launch(role, found))
+    return _template(service, role, role.template, found.container_name, launch)
 
 
 def worker_template(service: InferenceService, role: Role, found: Found) -> Manifest:

@@ -160,21 +160,20 @@ def changes_are_paused(seen: Seen) -> Verdict | None:
 
 
 def workloads_are_replaced(seen: Seen) -> Verdict | None:
-    words = [
-        f"role {facts.role.name}: {recreating_words(facts)}"
-        for facts in seen.facts.roles
-        if facts.role.name in seen.plan.recreating
-    ]
-    return Verdict("True", RECREATING, "; ".join(words)) if words else None
+    words = _of_roles(seen, seen.plan.recreating, recreating_words)
+    return Verdict("True", RECREATING, words) if words else None
 
 
 def a_kind_is_not_installed(seen: Seen) -> Verdict | None:
-    words = [
-        f"role {facts.role.name}: {uninstalled_words(facts)}"
-        for facts in seen.facts.roles
-        if facts.role.name in seen.plan.uninstalled
-    ]
-    return Verdict("False", NOT_INSTALLED, "; ".join(words)) if words else None
+    words = _of_roles(seen, seen.plan.uninstalled, uninstalled_words)
+    return Verdict("False", NOT_INSTALLED, words) if words else None
+
+
+def _of_roles(seen: Seen, roles: frozenset[str], words: Callable[[RoleFacts], str]) -> str:
+    """What `words` say of each of `roles`."""
+    return "; ".join(
+        f"role {facts.role.name}: {words(facts)}" for facts in seen.facts.roles if facts.role.name in roles
+    )
 
 
 def paused_changes_wait(seen: Seen) -> Verdict | None:
