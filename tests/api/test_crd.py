@@ -166,6 +166,7 @@ def test_rules_stand_where_they_can_see_what_they_need() -> None:
     assert ruled == {
         (),
         ("spec",),
+        ("spec", "schedulingStrategy"),
         ROLE,
         (*ROLE, "rolloutStrategy", "rollingUpdate"),
         (*ROLE, "template"),

@@ -40,12 +40,6 @@ def test_good_input_is_understood_or_politely_put_off(accepted: Accepted) -> Non
     [
         pytest.param(make.raw_service(disaggregation={}), "spec.disaggregation", id="disaggregation"),
         pytest.param(
-            make.raw_service(schedulingStrategy={"schedulerName": "volcano"}),
-            "spec.schedulingStrategy.schedulerName",
-            id="volcano",
-        ),
-        pytest.param(make.raw_service(schedulingStrategy={"queue": "q"}), "spec.schedulingStrategy.queue", id="queue"),
-        pytest.param(
             make.raw_service(make.a_role(), {"name": "entry", "componentType": "router"}),
             "spec.roles[1].componentType",
             id="router",

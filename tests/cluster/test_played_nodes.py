@@ -240,11 +240,11 @@ def test_a_refused_spec_says_so_and_leaves_what_runs(namespace: Namespace) -> No
     namespace.apply(service)
     namespace.wait_ready("refused")
 
-    service["spec"]["schedulingStrategy"] = {"schedulerName": "volcano"}
+    service["spec"]["disaggregation"] = {"connector": "nixl"}
     namespace.apply(service)
 
     accepted = namespace.wait_reason("refused", "Accepted", "NotYetSupported")
-    assert "spec.schedulingStrategy.schedulerName: 'volcano'" in accepted["message"]
+    assert accepted["message"].startswith("spec.disaggregation: ")
     assert namespace.condition("refused", "Available")["status"] == "True"
     assert namespace.condition("refused", "Stalled")["status"] == "True"
     assert namespace.get("statefulset", "refused-inference")["spec"]["replicas"] == 1

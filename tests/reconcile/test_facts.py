@@ -21,7 +21,7 @@ def facts(*pods: Manifest, observed: bool = True, role: Manifest = ROLE) -> Role
     live = make.applied(desired.roles[0].workload)
     if not observed:
         live["metadata"]["generation"] = 2
-    return facts_of(parse(raw), desired, make.a_snapshot(raw, children=(live,), pods=pods)).roles[0]
+    return facts_of(desired, make.a_snapshot(raw, children=(live,), pods=pods)).roles[0]
 
 
 def group(

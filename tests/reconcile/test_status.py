@@ -51,7 +51,7 @@ def status_in(
     """The status of the service in `snapshot`."""
     service = parse(snapshot.service.raw)
     desired = desired_objects(service, make.ENGINES)
-    facts = facts_of(service, desired, snapshot)
+    facts = facts_of(desired, snapshot)
     return status_of(Seen(facts, plan_changes(desired, snapshot), outcome or Outcome(), now, previous))
 
 
@@ -162,7 +162,7 @@ def test_scheduled_says_how_many_pods_of_how_many_have_a_node() -> None:
 
     scheduled = conditions(waiting)["Scheduled"]
     assert scheduled.status == "False"
-    assert scheduled.message.startswith("1 of 2 pods of role inference are bound; ")
+    assert scheduled.message.startswith("1 of 2 pods are bound; without a node: 1 pod; the scheduler says: 0/5 nodes")
     assert conditions(waiting)["Available"].status == "True"
 
 

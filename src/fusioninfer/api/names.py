@@ -41,6 +41,11 @@ def workload(service_name: str, role_name: str) -> str:
     return f"{service_name}-{role_name}"
 
 
+def gang(service_name: str) -> str:
+    """The gang of all engine pods."""
+    return service_name
+
+
 def url(service_name: str, namespace: str) -> str:
     """Where the OpenAI API is served within the cluster; the port is 80."""
     return f"http://{entry(service_name)}.{namespace}.svc"

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from fusioninfer.api import hashes, types
-from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, NotYetSupported, Role, RollingUpdate
+from fusioninfer.api.service import (
+    Gang,
+    InferenceService,
+    InvalidSpec,
+    Manifest,
+    NetworkTopology,
+    NotYetSupported,
+    Role,
+    RollingUpdate,
+)
 
 DEFAULT_PROGRESS_DEADLINE_SECONDS = 3600
-
-GANG_SCHEDULERS = frozenset({"volcano"})
 
 
 def parse(raw: Mapping[str, Any]) -> InferenceService:
@@ -30,17 +37,23 @@ def parse(raw: Mapping[str, Any]) -> InferenceService:
     for index, role in enumerate(written.roles):
         _check_belonging(role, f"spec.roles[{index}]")
     _check_supported(written)
+    roles = tuple(
+        _role(role, f"spec.roles[{index}]", _shaping(raw["spec"], index)) for index, role in enumerate(written.roles)
+    )
+    strategy = (
+        types.SchedulingStrategy()
+        if isinstance(written.schedulingStrategy, UnsetType)
+        else (written.schedulingStrategy)
+    )
     return InferenceService(
         name=metadata["name"],
         namespace=metadata.get("namespace", "default"),
         uid=metadata.get("uid", ""),
         generation=metadata.get("generation", 0),
         paused=written.paused is True,
-        scheduler_name=_scheduler_name(written),
-        roles=tuple(
-            _role(role, f"spec.roles[{index}]", _shaping(raw["spec"], index))
-            for index, role in enumerate(written.roles)
-        ),
+        scheduler_name=_given(strategy.schedulerName),
+        gang=_gang(strategy, roles),
+        roles=roles,
     )
 
 
@@ -129,32 +142,114 @@ def _check_belonging(role: types.Role, path: str) -> None:
 def _check_supported(written: types.InferenceServiceSpec) -> None:
     """What exists in the API and is not built yet."""
     if written.disaggregation is not UNSET:
-        raise NotYetSupported("spec.disaggregation", "this version serves with one worker role only; remove it")
-    strategy = written.schedulingStrategy
-    if not isinstance(strategy, UnsetType):
-        if strategy.schedulerName in GANG_SCHEDULERS:
-            raise NotYetSupported(
-                "spec.schedulingStrategy.schedulerName",
-                f"{strategy.schedulerName!r}: this version has no gang scheduling",
-            )
-        for field in ("queue", "priorityClassName", "networkTopology", "gang"):
-            if getattr(strategy, field) is not UNSET:
-                raise NotYetSupported(
-                    f"spec.schedulingStrategy.{field}", "this version has no gang scheduling; remove it"
-                )
+        raise NotYetSupported(
+            "spec.disaggregation", "this version hands no KV cache from prefillers to decoders; remove it"
+        )
     for index, role in enumerate(written.roles):
         path = f"spec.roles[{index}]"
-        if role.componentType != "worker":
+        if role.componentType == "router":
             raise NotYetSupported(
-                f"{path}.componentType", f"{role.componentType!r}: this version serves with one worker role only"
+                f"{path}.componentType", "'router': this version makes no router; clients reach the service without one"
             )
 
 
-def _scheduler_name(written: types.InferenceServiceSpec) -> str | None:
-    strategy = written.schedulingStrategy
-    if isinstance(strategy, UnsetType) or isinstance(strategy.schedulerName, UnsetType):
+Value = TypeVar("Value")
+
+
+def _given(value: Value | UnsetType) -> Value | None:
+    return None if isinstance(value, UnsetType) else value
+
+
+# --- the gang -----------------------------------------------------------------------------------------------------
+
+
+def _gang(strategy: types.SchedulingStrategy, roles: tuple[Role, ...]) -> Gang | None:
+    """The gang, if the scheduler knows gangs and the user wants one."""
+    here = "spec.schedulingStrategy"
+    mode = "All" if isinstance(strategy.gang, UnsetType) else _given(strategy.gang.mode) or "All"
+    scheduler = _given(strategy.schedulerName)
+    if scheduler is None or scheduler not in types.GANG_SCHEDULERS or mode == "None":
+        _check_no_gang(strategy, mode, here)
         return None
-    return strategy.schedulerName
+    engine_roles = tuple(role for role in roles if role.component_type != "router")
+    for role in engine_roles:
+        _check_member(role, scheduler)
+    topology = _given(strategy.networkTopology)
+    return Gang(
+        scheduler=scheduler,
+        min_replicas=_min_replicas(strategy.gang, engine_roles, f"{here}.gang.minReplicas"),
+        queue=_given(strategy.queue),
+        priority_class_name=_given(strategy.priorityClassName),
+        network_topology=None
+        if topology is None
+        else NetworkTopology(_given(topology.mode), _given(topology.highestTierAllowed)),
+    )
+
+
+def _check_no_gang(strategy: types.SchedulingStrategy, mode: str, path: str) -> None:
+    """Without a gang there is nothing that could have a queue, a priority or a nearness of its own."""
+    known = " or ".join(repr(name) for name in sorted(types.GANG_SCHEDULERS))
+    for field in ("queue", "priorityClassName", "networkTopology"):
+        if getattr(strategy, field) is not UNSET:
+            raise InvalidSpec(
+                f"{path}.{field}",
+                "gang.mode None makes no gang that it could belong to; remove it, and say it in the pod templates"
+                if mode == "None"
+                else f"belongs to a gang, which needs schedulerName {known}; set that, or remove this",
+            )
+    if mode != "None" and strategy.gang is not UNSET:
+        raise InvalidSpec(f"{path}.gang", f"a gang needs schedulerName {known}; set that, or remove this")
+
+
+def _min_replicas(written: types.Gang | UnsetType, roles: tuple[Role, ...], path: str) -> dict[str, int] | None:
+    """For mode MinReplicas; with All they are checked and wait for the day on which the mode changes."""
+    if isinstance(written, UnsetType):
+        return None
+    given = _given(written.minReplicas) or {}
+    by_name = {role.name: role for role in roles}
+    for name, count in given.items():
+        role = by_name.get(name)
+        if role is None:
+            raise InvalidSpec(f"{path}.{name}", f"no engine role has that name; there are {_listed(by_name)}")
+        if role.replicas and count > role.replicas:
+            raise InvalidSpec(
+                f"{path}.{name}", f"{count} is more than the role's {role.replicas} replicas: it could never start"
+            )
+    return {role.name: given.get(role.name, 1) for role in roles} if written.mode == "MinReplicas" else None
+
+
+def _check_member(role: Role, scheduler: str) -> None:
+    """What would keep the role's pods out of the gang, so that it would wait for them for ever."""
+    templates = [(f"{role.path}.template", role.template)]
+    if role.worker_template is not None:
+        templates.append((f"{role.path}.multinode.workerTemplate", role.worker_template))
+    for path, template in templates:
+        name = template["spec"].get("schedulerName")
+        if name not in (None, "", scheduler):
+            raise InvalidSpec(
+                f"{path}.spec.schedulerName",
+                f"{name!r}: the gang is {scheduler}'s, and would wait for these pods for ever; remove it",
+            )
+        _check_unclaimed((template.get("metadata") or {}).get("annotations") or {}, f"{path}.metadata.annotations")
+    _check_unclaimed(role.annotations, f"{role.path}.metadata.annotations")
+
+
+def _check_unclaimed(annotations: Mapping[str, str], path: str) -> None:
+    for key, problem in _AGAINST_A_GANG.items():
+        if key in annotations:
+            raise InvalidSpec(f"{path}.{key}", problem)
+
+
+_TOO_LATE = (
+    "LeaderWorkerSet makes the workers only when their leader has a node, and a gang gives it none before all of its "
+    "pods are there; remove it, and use spec.schedulingStrategy.networkTopology"
+)
+_AGAINST_A_GANG = {
+    "scheduling.k8s.io/group-name": "the service's pods belong to the service's own gang; remove it",
+    "leaderworkerset.sigs.k8s.io/exclusive-topology": _TOO_LATE,
+    "leaderworkerset.sigs.k8s.io/subgroup-exclusive-topology": _TOO_LATE,
+}
+"""Annotations with which a gang could not come together, and why (LWS v0.9 pod controller)."""
 
 
 # --- one role -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,31 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkTopology:
+    """How near to each other the pods of a gang must be; None: as the gang scheduler has it."""
+
+    mode: str | None = None
+    highest_tier_allowed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gang:
+    """The engine pods start together, or none of them does."""
+
+    scheduler: str
+    """Who sees to it."""
+    min_replicas: Mapping[str, int] | None = None
+    """By role, the copies that must fit for any pod to start; None: all copies of all roles."""
+    queue: str | None = None
+    priority_class_name: str | None = None
+    network_topology: NetworkTopology | None = None
+
+    def needed(self, role: str, replicas: int) -> int:
+        """How many of the `replicas` copies of `role` must fit."""
+        return replicas if self.min_replicas is None else min(self.min_replicas[role], replicas)
+
+
+@dataclass(frozen=True, slots=True)
 class InferenceService:
     """One service, all questions answered."""
 
@@ -78,6 +104,7 @@ class InferenceService:
     roles: tuple[Role, ...]
     paused: bool = False
     scheduler_name: str | None = None
+    gang: Gang | None = None
 
     @property
     def engine_roles(self) -> tuple[Role, ...]:

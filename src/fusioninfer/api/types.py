@@ -50,6 +50,8 @@ Anything = Annotated[dict[str, Any], Meta(extra_json_schema={"x-kubernetes-prese
 StringMap = dict[str, Annotated[str, Meta(max_length=65536)]]
 
 ComponentType = Literal["worker", "prefiller", "decoder", "router"]
+GANG_SCHEDULERS = frozenset({"volcano"})
+"""Names of schedulers that FusionInfer makes gangs for."""
 
 
 def rules(*pairs: tuple[str, str], at: str | None = None) -> dict[str, Any]:
@@ -60,6 +62,11 @@ def rules(*pairs: tuple[str, str], at: str | None = None) -> dict[str, Any]:
     """
     blamed = {} if at is None else {"fieldPath": at}
     return {"x-kubernetes-validations": [{"rule": rule, "message": message, **blamed} for rule, message in pairs]}
+
+
+def joined(*several: dict[str, Any]) -> dict[str, Any]:
+    """Rules that blame different fields, on one schema."""
+    return {"x-kubernetes-validations": [rule for some in several for rule in some["x-kubernetes-validations"]]}
 
 
 class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,10 +105,35 @@ class Gang(Written, frozen=True):
     minReplicas: (
         Annotated[
             dict[str, Annotated[int, Meta(ge=0, le=MAX_REPLICAS)]],
-            Meta(description="For mode MinReplicas: role name to the number of its copies that must fit."),
+            Meta(
+                description="For mode MinReplicas: role name to the number of its copies that must fit; 1 for a role "
+                "that is not named.",
+                max_length=MAX_ROLES,
+            ),
         ]
         | UnsetType
     ) = UNSET
+
+
+_OF_A_GANG = ("queue", "priorityClassName", "networkTopology")
+
+SCHEDULING_RULES = rules(
+    (
+        f"(has(self.schedulerName) && self.schedulerName in {sorted(GANG_SCHEDULERS)}) "
+        f"|| !({' || '.join(f'has(self.{field})' for field in _OF_A_GANG)})",
+        f"{', '.join(_OF_A_GANG)} belong to a gang, which needs schedulerName {' or '.join(sorted(GANG_SCHEDULERS))}",
+    ),
+    (
+        f"(has(self.schedulerName) && self.schedulerName in {sorted(GANG_SCHEDULERS)}) "
+        "|| !has(self.gang) || (has(self.gang.mode) && self.gang.mode == 'None')",
+        f"a gang needs schedulerName {' or '.join(sorted(GANG_SCHEDULERS))}",
+    ),
+    (
+        "!has(self.gang) || !has(self.gang.mode) || self.gang.mode != 'None' "
+        f"|| !({' || '.join(f'has(self.{field})' for field in _OF_A_GANG)})",
+        f"gang.mode None makes no gang that {', '.join(_OF_A_GANG)} could belong to; say them in the pod templates",
+    ),
+)
 
 
 class SchedulingStrategy(Written, frozen=True):
@@ -436,6 +468,15 @@ SPEC_RULES = rules(
     ),
     at=".roles",
 )
+GANG_RULES = rules(
+    (
+        "!has(self.schedulingStrategy) || !has(self.schedulingStrategy.gang) "
+        "|| !has(self.schedulingStrategy.gang.minReplicas) || self.schedulingStrategy.gang.minReplicas.all(name, "
+        "self.roles.exists(r, r.name == name && r.componentType != 'router'))",
+        "each name in minReplicas must be that of an engine role",
+    ),
+    at=".schedulingStrategy",
+)
 
 SERVICE_RULES = rules(
     (
@@ -487,7 +528,7 @@ class InferenceServiceSpec(Written, frozen=True):
     paused: Annotated[bool, Meta(description="true: nothing is changed any more; the status goes on.")] | UnsetType = (
         UNSET
     )
-    schedulingStrategy: SchedulingStrategy | UnsetType = UNSET
+    schedulingStrategy: Annotated[SchedulingStrategy, Meta(extra_json_schema=SCHEDULING_RULES)] | UnsetType = UNSET
     disaggregation: Disaggregation | UnsetType = UNSET
 
 
@@ -580,5 +621,5 @@ class InferenceServiceStatus(msgspec.Struct, frozen=True):
 class InferenceService(msgspec.Struct, frozen=True):
     """A large language model and how it is served: engine roles, their copies, gang, router, and their state."""
 
-    spec: Annotated[InferenceServiceSpec, Meta(extra_json_schema=SPEC_RULES)]
+    spec: Annotated[InferenceServiceSpec, Meta(extra_json_schema=joined(SPEC_RULES, GANG_RULES))]
     status: InferenceServiceStatus | UnsetType = UNSET

@@ -8,7 +8,11 @@ from fusioninfer.build.metadata import child_metadata
 
 
 def entry_service(service: InferenceService, target_port: str) -> Manifest:
-    """Port 80 → `target_port`, by name, of the pods that answer HTTP."""
+    """Port 80 → `target_port`, by name, of the pods that answer whole requests.
+
+    Prefillers answer HTTP too, but not clients.
+    """
+    apart = any(role.component_type == "prefiller" for role in service.roles)
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -17,6 +21,10 @@ def entry_service(service: InferenceService, target_port: str) -> Manifest:
             "ports": [
                 {"name": names.PORT_NAME, "port": names.SERVICE_PORT, "targetPort": target_port, "protocol": "TCP"}
             ],
-            "selector": {names.SERVICE_LABEL: service.name, names.SERVING_LABEL: "true"},
+            "selector": {
+                names.SERVICE_LABEL: service.name,
+                names.SERVING_LABEL: "true",
+                **({names.COMPONENT_TYPE_LABEL: "decoder"} if apart else {}),
+            },
         },
     }

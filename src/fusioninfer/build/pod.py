@@ -14,6 +14,7 @@ from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role
 from fusioninfer.build import ending
 from fusioninfer.build.engines import Found, Launch
+from fusioninfer.build.gang.schedulers import SCHEDULERS
 
 PROBE_PERIOD_SECONDS = 5
 PROBE_TIMEOUT_SECONDS = 5
@@ -67,7 +68,11 @@ def _metadata(metadata: Manifest, service: InferenceService, role: Role, *, serv
     ours = names.role_labels(service.name, role.name, role.component_type)
     serving = {names.SERVING_LABEL: "true"} if serves else {}
     kept = {key: value for key, value in metadata.items() if value is not None}
-    return {**kept, "labels": {**(metadata.get("labels") or {}), **ours, **serving}}
+    labelled = {**kept, "labels": {**(metadata.get("labels") or {}), **ours, **serving}}
+    if service.gang is None:
+        return labelled
+    group = {SCHEDULERS[service.gang.scheduler].group_annotation: names.gang(service.name)}
+    return {**labelled, "annotations": {**(metadata.get("annotations") or {}), **group}}
 
 
 def _pod_spec(

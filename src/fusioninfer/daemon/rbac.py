@@ -44,6 +44,10 @@ RULES = (
         "roles whose copies have several nodes; get: to learn who holds a name that is taken",
     ),
     Rule(
+        "scheduling.volcano.sh", ("podgroups",), ("get", "list", "watch", "create", "patch", "delete"),
+        "gangs; get: to learn who holds a name that is taken",
+    ),
+    Rule(
         "", ("services",), ("get", "list", "watch", "create", "patch", "delete"),
         "entries; get: to learn who holds a name that is taken; delete: admission may let those alone set an owner who "
         "may delete the child",

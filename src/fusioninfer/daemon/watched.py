@@ -18,16 +18,19 @@ from fusioninfer.reconcile.observe import Caches, key_of
 from fusioninfer.reconcile.snapshot import (
     ENTRIES,
     LEADER_WORKER_SETS,
+    POD_GROUPS,
     PODS,
     SERVICES,
     STATEFUL_SETS,
+    Child,
     Entry,
     Key,
     LeaderWorkerSet,
     Pod,
+    PodGroup,
     Service,
     StatefulSet,
-    Workload,
+    is_news,
 )
 
 
@@ -51,8 +54,10 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
             if live is not None:
                 queue.add(Key(live.metadata.namespace, live.metadata.name))
 
-    def on_labelled(*seen: Workload | Entry | Pod | None) -> None:
-        for live in seen:
+    def on_labelled(old: Child | Pod | None, new: Child | Pod | None) -> None:
+        if old is not None and new is not None and not is_news(old, new):
+            return
+        for live in (old, new):
             key = None if live is None else key_of(live)
             if key is not None:
                 queue.add(key)
@@ -77,6 +82,16 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
             on_change=on_labelled,
             on_installed=on_installed,
         ),
+        pod_groups=Cache(
+            kube,
+            POD_GROUPS,
+            PodGroup,
+            namespace=namespace,
+            labels=label,
+            index_by=key_of,
+            on_change=on_labelled,
+            on_installed=on_installed,
+        ),
         entries=Cache(kube, ENTRIES, Entry, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
         pods=Cache(kube, PODS, Pod, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
     )
@@ -90,6 +105,7 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
             SERVICES.kind: caches.services,
             STATEFUL_SETS.kind: caches.stateful_sets,
             LEADER_WORKER_SETS.kind: caches.leader_worker_sets,
+            POD_GROUPS.kind: caches.pod_groups,
             ENTRIES.kind: caches.entries,
             PODS.kind: caches.pods,
         },

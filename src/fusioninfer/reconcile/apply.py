@@ -14,10 +14,12 @@ from fusioninfer.reconcile import derived_names
 from fusioninfer.reconcile.plan import Apply, Delete, NameTaken, Plan
 from fusioninfer.reconcile.snapshot import (
     LEADER_WORKER_SETS,
+    POD_GROUPS,
     STATEFUL_SETS,
     Child,
     Entry,
     LeaderWorkerSet,
+    PodGroup,
     StatefulSet,
 )
 
@@ -48,10 +50,16 @@ Note = Callable[[Child], None]
 
 
 async def carry_out(kube: requests.Kube, plan: Plan, note: Note) -> Outcome:
-    """Send the applies side by side; then, if all of them went well, the deletes."""
-    applied = await asyncio.gather(*(_apply(kube, step, note) for step in plan.applies))
-    outcome = _joined((Outcome(taken=plan.taken), *applied))
-    if outcome.failures or outcome.stale or outcome.taken:
+    """Send the waves one after the other, what is in one side by side; then the deletes.
+
+    What did not go well holds up all that comes after it.
+    """
+    outcome = Outcome(taken=plan.taken)
+    for wave in plan.waves:
+        outcome = _joined((outcome, *await asyncio.gather(*(_apply(kube, step, note) for step in wave))))
+        if outcome.failures or outcome.stale:
+            return outcome
+    if outcome.taken:
         return outcome
     return _joined((outcome, *await asyncio.gather(*(_delete(kube, step) for step in plan.deletes))))
 
@@ -105,7 +113,11 @@ def _held(holder: derived_names.Holder, lws: str) -> Outcome:
 
 
 def _decoded(resource: requests.Resource, body: bytes) -> Child:
-    kinds: dict[requests.Resource, type[Child]] = {STATEFUL_SETS: StatefulSet, LEADER_WORKER_SETS: LeaderWorkerSet}
+    kinds: dict[requests.Resource, type[Child]] = {
+        STATEFUL_SETS: StatefulSet,
+        LEADER_WORKER_SETS: LeaderWorkerSet,
+        POD_GROUPS: PodGroup,
+    }
     return msgspec.json.decode(body, type=kinds.get(resource, Entry))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fusioninfer.api import names
+from fusioninfer.build.gang.schedulers import SCHEDULERS
 from fusioninfer.kube import errors
 from fusioninfer.reconcile.facts import RoleFacts
 from fusioninfer.reconcile.phases import (
@@ -23,8 +24,11 @@ from fusioninfer.reconcile.phases import (
     uninstalled_words,
     words_of,
 )
+from fusioninfer.reconcile.room import Room, copies_that_could_start, room_of
+from fusioninfer.reconcile.snapshot import POD_GROUPS
 
 NAME_CONFLICT = "NameConflict"
+GANG_OVERRIDDEN = "GangOverridden"
 NOT_REQUESTED = "NotRequested"
 PAUSED = "Paused"
 
@@ -69,13 +73,87 @@ def no_copy_is_asked_for(seen: Seen) -> Verdict | None:
     return Verdict("True", SCALED_TO_ZERO, "no copy is asked for")
 
 
+def gang_is_not_installed(seen: Seen) -> Verdict | None:
+    if not seen.plan.gang_is_uninstalled:
+        return None
+    words = (
+        f"a gang needs {POD_GROUPS.kind} ({POD_GROUPS.api_version}), which this cluster does not serve; install "
+        "Volcano 1.14 or newer, and it goes on by itself; until then nothing is changed"
+    )
+    return Verdict("False", NOT_INSTALLED, words)
+
+
+def gang_is_overridden(seen: Seen) -> Verdict | None:
+    service, pod = seen.facts.service, seen.facts.astray
+    if pod is None or service.gang is None:
+        return None
+    annotation = SCHEDULERS[service.gang.scheduler].group_annotation
+    words = (
+        f"pod {pod.metadata.name} was put into gang {pod.metadata.annotations[annotation]!r} instead of "
+        f"{names.gang(service.name)!r}: somebody else writes {annotation} too; if it is LeaderWorkerSet, turn off "
+        "gangSchedulingManagement in its configuration. Until then the pods start one by one"
+    )
+    return Verdict("False", GANG_OVERRIDDEN, words)
+
+
+def gang_waits(seen: Seen) -> Verdict | None:
+    """Less than the gang asks for has a node."""
+    service, gang = seen.facts.service, seen.facts.gang
+    if service.gang is None or gang is None or gang.status.phase == "Running":
+        return None
+    total, bound = _pods_bound(seen)
+    if bound == total or sum(len(facts.pods) for facts in seen.facts.roles) < total:
+        return None  # nothing waits, or the pods are still being made
+    phase, queue = gang.status.phase or "Pending", gang.spec.queue
+    words = f"PodGroup {gang.metadata.name} is {phase} and {bound} of its {total} pods are bound: "
+    room = room_of(seen.facts.roles)
+    if not room.waiting:
+        words += (
+            f"{seen.facts.service.scheduler_name} has not looked at it; see that its scheduler runs, and that queue "
+            f"{queue!r} exists and is Open"
+        )
+    else:
+        words += f"it needs {room.needs}, of which {room.fitting} fit{_short(room, queue)}{_would_start(seen)}"
+    return Verdict("False", _GANG_REASONS.get(phase, "GangIncomplete"), words)
+
+
+_GANG_REASONS = {"Pending": "GangPending", "Inqueue": "GangInqueue"}
+"""Pending: the queue has not let it in. Inqueue: it may have nodes, as soon as there are enough."""
+
+
+def _pods_bound(seen: Seen) -> tuple[int, int]:
+    """How many pods there should be, and how many have a node."""
+    roles = seen.facts.roles
+    return sum(facts.total_pods for facts in roles), sum(facts.bound_pods for facts in roles)
+
+
+def _short(room: Room, queue: str = "") -> str:
+    short = room.short + (f" in queue {queue}" if queue else "")
+    said = f"; the scheduler says: {room.said}" if room.said else ""
+    return (f"; {short}" if room.short else "") + said
+
+
+def _would_start(seen: Seen) -> str:
+    """What could start at once with less than all."""
+    gang = seen.facts.service.gang
+    asked = [facts for facts in seen.facts.roles if facts.desired]
+    could = {facts.role.name: copies_that_could_start(facts) for facts in asked}
+    if gang is None or gang.min_replicas is not None or not all(could.values()):
+        return ""
+    words = " and ".join(f"{copies} of {role}" for role, copies in could.items())
+    return f"; with gang.mode MinReplicas these copies would start now: {words}"
+
+
 def pods_wait_for_room(seen: Seen) -> Verdict | None:
-    for facts in seen.facts.roles:
-        unbound = len(facts.pods) - facts.bound_pods
-        if unbound and facts.trouble is not None and facts.trouble.reason in ("Unschedulable", "SchedulingGated"):
-            words = f"{facts.bound_pods} of {facts.total_pods} pods of role {facts.role.name} are bound; "
-            return Verdict("False", facts.trouble.reason, words + facts.trouble.message)
-    return None
+    room = room_of(seen.facts.roles)
+    if not room.waiting:
+        return None
+    total, bound = _pods_bound(seen)
+    reasons = {facts.trouble.reason for facts in seen.facts.roles if facts.trouble is not None}
+    reason = "SchedulingGated" if "SchedulingGated" in reasons else "Unschedulable"
+    fit = f", of which {room.fitting} fit" if room.fitting else ""
+    words = f"{bound} of {total} pods are bound; without a node: {room.needs}{fit}{_short(room)}"
+    return Verdict("False", reason, words)
 
 
 def pods_are_not_bound(seen: Seen) -> Verdict | None:
@@ -133,7 +211,7 @@ def nothing_is_asked_to_serve(seen: Seen) -> Verdict | None:
 def nobody_serves(seen: Seen) -> Verdict | None:
     if any(facts.ready for facts in seen.facts.entry_roles):
         return None
-    verdict = name_is_taken(seen) or a_role_failed(seen) or a_role_is_not_whole(seen)
+    verdict = name_is_taken(seen) or a_role_failed(seen) or gang_waits(seen) or a_role_is_not_whole(seen)
     return verdict or Verdict("False", "NoReplicaReady", "no copy is ready")
 
 
@@ -234,12 +312,21 @@ ACCEPTED: Sequence[Rule] = (
     something_looks_like_a_mistake,
     spec_is_accepted,
 )
-SCHEDULED: Sequence[Rule] = (no_copy_is_asked_for, pods_wait_for_room, pods_are_not_bound, all_pods_are_bound)
+SCHEDULED: Sequence[Rule] = (
+    no_copy_is_asked_for,
+    gang_is_not_installed,
+    gang_is_overridden,
+    gang_waits,
+    pods_wait_for_room,
+    pods_are_not_bound,
+    all_pods_are_bound,
+)
 WORKLOADS_READY: Sequence[Rule] = (a_role_failed, a_role_is_not_whole, every_role_is_whole)
 ROUTER_READY: Sequence[Rule] = (no_router_was_asked_for,)
 AVAILABLE: Sequence[Rule] = (nothing_is_asked_to_serve, the_address_is_taken, nobody_serves, somebody_serves)
 PROGRESSING: Sequence[Rule] = (
     changes_are_paused,
+    gang_is_not_installed,
     a_kind_is_not_installed,
     workloads_are_replaced,
     progress_has_stopped,
@@ -253,7 +340,10 @@ READY: Sequence[Rule] = (
     a_write_failed,
     paused_changes_wait,
     a_role_failed,
+    gang_is_not_installed,
     a_kind_is_not_installed,
+    gang_is_overridden,
+    gang_waits,
     a_role_is_not_whole,
     no_copy_is_asked_for,
     nobody_serves,
@@ -285,6 +375,12 @@ def stalled_by(rule: Rule) -> Rule:
 
 STALLED: Sequence[Rule] = tuple(
     stalled_by(rule)
-    for rule in (name_is_taken, spec_was_refused_by_the_api_server, a_role_failed, a_kind_is_not_installed)
+    for rule in (
+        name_is_taken,
+        spec_was_refused_by_the_api_server,
+        a_role_failed,
+        gang_is_not_installed,
+        a_kind_is_not_installed,
+    )
 )
 """There only while nothing will move without the user (kstatus, and so Flux and Helm, read it)."""

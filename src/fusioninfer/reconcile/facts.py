@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from fusioninfer.api.service import InferenceService, Role
+from fusioninfer.api import names
+from fusioninfer.api.service import InferenceService, Manifest, Role
 from fusioninfer.api.types import LastFailure
 from fusioninfer.build.desired import Desired, RoleObjects
+from fusioninfer.build.gang.schedulers import SCHEDULERS
 from fusioninfer.kube.requests import Resource
 from fusioninfer.reconcile import trouble
 from fusioninfer.reconcile.snapshot import (
@@ -15,6 +18,7 @@ from fusioninfer.reconcile.snapshot import (
     WORKLOADS,
     ContainerStatus,
     Pod,
+    PodGroup,
     Snapshot,
     Terminated,
     Workload,
@@ -56,6 +60,9 @@ class RoleFacts:
     """The most recent crash that can be seen now."""
     recreated: Trouble | None
     """The crash for which pods end now, that were one copy with the container that crashed."""
+    leader: Manifest
+    worker: Manifest
+    """The templates of its pods; all of them are leaders where a copy has one node."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -116,45 +123,59 @@ class Facts:
 
     service: InferenceService
     roles: tuple[RoleFacts, ...]
+    gang: PodGroup | None = None
+    astray: Pod | None = None
+    """One of the pods that name another gang than this service's, though they were made for it."""
 
     @property
     def entry_roles(self) -> tuple[RoleFacts, ...]:
         return tuple(facts for facts in self.roles if facts.role in self.service.entry_roles)
 
 
-def facts_of(service: InferenceService, desired: Desired, snapshot: Snapshot) -> Facts:
-    """The counts of every engine role."""
-    return Facts(service, tuple(_role(objects, snapshot) for objects in desired.roles))
+def facts_of(desired: Desired, snapshot: Snapshot) -> Facts:
+    """The counts of every engine role, and the gang."""
+    roles = tuple(_role(objects, snapshot) for objects in desired.roles)
+    return Facts(desired.service, roles, snapshot.gang, _astray(desired.service, roles))
+
+
+def _astray(service: InferenceService, roles: Iterable[RoleFacts]) -> Pod | None:
+    if service.gang is None:
+        return None
+    annotation, gang = SCHEDULERS[service.gang.scheduler].group_annotation, names.gang(service.name)
+    made_for_it = (pod for facts in roles for copy in facts.copies if copy.is_updated for pod in copy.pods)
+    return next((pod for pod in made_for_it if pod.metadata.annotations.get(annotation, gang) != gang), None)
 
 
 def _role(objects: RoleObjects, snapshot: Snapshot) -> RoleFacts:
-    name, resource = objects.workload["metadata"]["name"], CHILDREN[objects.kind]
-    workload = _workload(name, resource, snapshot)
+    workload = workload_of(objects, snapshot)
     everything = snapshot.pods_of(workload)
-    staying = tuple(pod for pod in everything if pod.metadata.deletionTimestamp is None)
-    ending = tuple(pod for pod in everything if pod.metadata.deletionTimestamp is not None)
+    staying = tuple(pod for pod in everything if not pod.ends)
+    ending = tuple(pod for pod in everything if pod.ends)
     return RoleFacts(
         role=objects.role,
-        workload_name=name,
-        workload_resource=resource,
+        workload_name=objects.workload["metadata"]["name"],
+        workload_resource=CHILDREN[objects.kind],
         workload=workload,
-        copies=() if workload is None else _copies(workload, staying),
-        desired=_desired(objects.role, workload),
+        copies=() if workload is None else copies_of(workload, staying),
+        desired=copies_wanted(objects.role, workload),
         trouble=trouble.worst(staying),
         failure=last_failure(everything),
+        leader=objects.templates[0],
+        worker=objects.templates[1],
         recreated=next((found for pod in ending if (found := trouble.ended_by_a_crash(pod))), None),
         warnings=objects.warnings,
     )
 
 
-def _workload(name: str, resource: Resource, snapshot: Snapshot) -> Workload | None:
+def workload_of(objects: RoleObjects, snapshot: Snapshot) -> Workload | None:
     """What runs the role's pods: of the kind that is wanted, else of the other one."""
+    name, resource = objects.workload["metadata"]["name"], CHILDREN[objects.kind]
     others = (other for other in WORKLOADS if other is not resource)
     found = (snapshot.workload(name, kind.kind) for kind in (resource, *others))
     return next((workload for workload in found if workload is not None), None)
 
 
-def _copies(workload: Workload, pods: tuple[Pod, ...]) -> tuple[Copy, ...]:
+def copies_of(workload: Workload, pods: tuple[Pod, ...]) -> tuple[Copy, ...]:
     """`pods`, which are sorted so, copy by copy."""
     return tuple(
         Copy(index, members, workload.nodes_of(members[0]), all(workload.is_updated(pod) for pod in members))
@@ -163,7 +184,8 @@ def _copies(workload: Workload, pods: tuple[Pod, ...]) -> tuple[Copy, ...]:
     )
 
 
-def _desired(role: Role, workload: Workload | None) -> int:
+def copies_wanted(role: Role, workload: Workload | None) -> int:
+    """How many copies the role should have: as the user says, else as whoever scales the workload does."""
     if role.replicas is not None:
         return role.replicas
     return 1 if workload is None else workload.spec.replicas

@@ -97,7 +97,7 @@ async def reconcile(world: World, key: Key) -> Result:
         return Result()
     if outcome.written and world.others_wait():
         return Result(0.0)  # in a burst the children of all come first, and the words about them after
-    seen = Seen(facts_of(service, desired, now_there), plan, outcome, world.now(), previous)
+    seen = Seen(facts_of(desired, now_there), plan, outcome, world.now(), previous)
     status = status_of(seen)
     reported = await _report(world, snapshot, previous, status)
     _raise_for(outcome)

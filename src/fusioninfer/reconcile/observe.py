@@ -10,16 +10,17 @@ from fusioninfer.kube.objects import ObjectMeta
 from fusioninfer.reconcile.snapshot import (
     ENTRIES,
     LEADER_WORKER_SETS,
+    POD_GROUPS,
     STATEFUL_SETS,
     Child,
     Entry,
     Key,
     LeaderWorkerSet,
     Pod,
+    PodGroup,
     Service,
     Snapshot,
     StatefulSet,
-    Workload,
 )
 
 
@@ -30,6 +31,7 @@ class Caches:
     services: Cache[Service]
     stateful_sets: Cache[StatefulSet]
     leader_worker_sets: Cache[LeaderWorkerSet]
+    pod_groups: Cache[PodGroup]
     entries: Cache[Entry]
     pods: Cache[Pod]
 
@@ -40,11 +42,13 @@ class Caches:
                 self.stateful_sets.note(child)
             case LeaderWorkerSet():
                 self.leader_worker_sets.note(child)
+            case PodGroup():
+                self.pod_groups.note(child)
             case Entry():
                 self.entries.note(child)
 
 
-def key_of(labelled: Workload | Entry | Pod) -> Key | None:
+def key_of(labelled: Child | Pod) -> Key | None:
     """The service that an object belongs to, by its label."""
     return key_in(labelled.metadata)
 
@@ -63,7 +67,9 @@ def observe(caches: Caches, key: Key) -> Snapshot | None:
     children: dict[tuple[str, str], Child] = {
         **{(STATEFUL_SETS.kind, live.metadata.name): live for live in caches.stateful_sets.select(key)},
         **{(LEADER_WORKER_SETS.kind, live.metadata.name): live for live in caches.leader_worker_sets.select(key)},
+        **{(POD_GROUPS.kind, live.metadata.name): live for live in caches.pod_groups.select(key)},
         **{(ENTRIES.kind, live.metadata.name): live for live in caches.entries.select(key)},
     }
-    unserved = frozenset() if caches.leader_worker_sets.served else frozenset({LEADER_WORKER_SETS.kind})
+    served = {LEADER_WORKER_SETS.kind: caches.leader_worker_sets.served, POD_GROUPS.kind: caches.pod_groups.served}
+    unserved = frozenset(kind for kind, is_served in served.items() if not is_served)
     return Snapshot(service, children, tuple(caches.pods.select(key)), unserved)

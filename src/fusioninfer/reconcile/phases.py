@@ -60,6 +60,8 @@ def standing_of(facts: RoleFacts, seen: Seen) -> Standing:
     kind = facts.workload_resource.kind
     if facts.role.name in seen.plan.uninstalled:
         return Standing("Pending", NOT_INSTALLED, uninstalled_words(facts))
+    if seen.plan.gang_is_uninstalled and facts.workload is None:
+        return Standing("Pending", NOT_INSTALLED, "its pods wait for the kind of their gang, which is not installed")
     if facts.role.name in seen.plan.recreating:
         return Standing("Pending", RECREATING, recreating_words(facts))
     if facts.workload is None:

@@ -11,6 +11,7 @@ from fusioninfer.build.desired import Desired, RoleObjects
 from fusioninfer.kube.objects import ObjectMeta
 from fusioninfer.kube.requests import ABSENT, Resource
 from fusioninfer.reconcile import ownership
+from fusioninfer.reconcile.gang import next_gang
 from fusioninfer.reconcile.rollout import Staged, staged
 from fusioninfer.reconcile.snapshot import CHILDREN, LEADER_WORKER_SETS, LWS_NAME, WORKLOADS, Child, Snapshot
 
@@ -64,7 +65,8 @@ class NameTaken:
 class Plan:
     """What to write. Empty when the cluster is as desired."""
 
-    applies: tuple[Apply, ...] = ()
+    waves: tuple[tuple[Apply, ...], ...] = ()
+    """Each after the one before it; what is in one is independent of each other."""
     deletes: tuple[Delete, ...] = ()
     taken: tuple[NameTaken, ...] = ()
     update_pending: frozenset[str] = frozenset()
@@ -73,6 +75,13 @@ class Plan:
     """Roles whose copies get several nodes, or one again: the old workload goes first, for both have one name."""
     uninstalled: frozenset[str] = frozenset()
     """Roles whose kind of workload the cluster does not know."""
+    gang_is_uninstalled: bool = False
+    """The cluster knows no gangs: no workload is touched, for its new pods would find no scheduler."""
+
+    @property
+    def applies(self) -> tuple[Apply, ...]:
+        """All that is to be applied, in order."""
+        return tuple(step for wave in self.waves for step in wave)
 
     @property
     def is_empty(self) -> bool:
@@ -80,7 +89,12 @@ class Plan:
 
 
 def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
-    """The steps from what was seen to what should exist."""
+    """The steps from what was seen to what should exist.
+
+    The gang is there before pods name it, asks for less before there are fewer, and for more when there are more.
+    """
+    gang = next_gang(desired, snapshot)
+    gang_is_uninstalled = gang is not None and gang.manifest["kind"] in snapshot.unserved
     uninstalled = frozenset(o.role.name for o in desired.roles if o.workload["kind"] in snapshot.unserved)
     recreating = frozenset(o.role.name for o in desired.roles if _is_in_the_way(o, snapshot)) - uninstalled
     workloads = {
@@ -88,18 +102,25 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
         for objects in desired.roles
         if objects.role.name not in recreating | uninstalled
     }
-    wanted = [signed(manifest) for manifest in (desired.entry, *(step.manifest for step in workloads.values()))]
+    waves: list[list[Manifest]] = [[], [desired.entry, *(step.manifest for step in workloads.values())], []]
+    if gang_is_uninstalled:
+        waves = [[desired.entry]]
+    elif gang is not None:
+        waves[0 if gang.comes_first else 2].append(gang.manifest)
+    sent = [[signed(manifest) for manifest in wave] for wave in waves]
+    wanted = [manifest for wave in sent for manifest in wave]
     kept = {_place(manifest) for manifest in wanted}
     for objects in desired.roles:
-        if objects.role.name in uninstalled:  # what runs in its place goes on until it can be replaced
+        if objects.role.name in uninstalled or gang_is_uninstalled:  # what runs in its place goes on until then
             kept |= {(resource.kind, objects.workload["metadata"]["name"]) for resource in WORKLOADS}
     return Plan(
-        applies=tuple(step for manifest in wanted if (step := _apply(manifest, snapshot)) is not None),
+        waves=tuple(steps for wave in sent if (steps := _applies(wave, snapshot))),
         deletes=tuple(_deletes(kept, snapshot)),
         taken=tuple(taken for manifest in wanted if (taken := _taken(manifest, snapshot)) is not None),
         update_pending=frozenset(name for name, step in workloads.items() if step.update_pending),
         recreating=recreating,
         uninstalled=uninstalled,
+        gang_is_uninstalled=gang_is_uninstalled,
     )
 
 
@@ -155,6 +176,10 @@ def _taken(manifest: Manifest, snapshot: Snapshot) -> NameTaken | None:
     if live is None or snapshot.owns(live):
         return None
     return NameTaken.by(manifest["kind"], live.metadata, "somebody without a controller reference")
+
+
+def _applies(wave: list[Manifest], snapshot: Snapshot) -> tuple[Apply, ...]:
+    return tuple(step for manifest in wave if (step := _apply(manifest, snapshot)) is not None)
 
 
 def _apply(manifest: Manifest, snapshot: Snapshot) -> Apply | None:

@@ -30,11 +30,12 @@ SERVICES = Resource(types.GROUP, types.VERSION, types.KIND, types.PLURAL)
 STATEFUL_SETS = Resource("apps", "v1", "StatefulSet", "statefulsets")
 LEADER_WORKER_SETS = Resource("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets")
 ENTRIES = Resource("", "v1", "Service", "services")
+POD_GROUPS = Resource("scheduling.volcano.sh", "v1beta1", "PodGroup", "podgroups")
 PODS = Resource("", "v1", "Pod", "pods")
 EVENTS = Resource("", "v1", "Event", "events")
 WORKLOADS = (STATEFUL_SETS, LEADER_WORKER_SETS)
 """What runs the pods of a role. Both kinds use the same names, so of one name there may be one kind at a time."""
-CHILDREN = {(resource.api_version, resource.kind): resource for resource in (*WORKLOADS, ENTRIES)}
+CHILDREN = {(resource.api_version, resource.kind): resource for resource in (*WORKLOADS, ENTRIES, POD_GROUPS)}
 """Every kind of child, by apiVersion and kind."""
 
 LWS_NAME = "leaderworkerset.sigs.k8s.io/name"
@@ -214,7 +215,37 @@ class Entry(msgspec.Struct, frozen=True):
     metadata: OwnedMeta
 
 
-Child = Workload | Entry
+class SubGroup(msgspec.Struct, frozen=True):
+    """The copies of one role in a gang."""
+
+    name: str
+    minSubGroups: int = 0
+    subGroupSize: int = 1
+
+
+class PodGroupSpec(msgspec.Struct, frozen=True):
+    """What a gang asks for."""
+
+    minMember: int = 0
+    queue: str = ""
+    subGroupPolicy: tuple[SubGroup, ...] = ()
+
+
+class PodGroupStatus(msgspec.Struct, frozen=True):
+    """Where a gang stands. Its conditions are left out: Volcano never takes Unschedulable back (v1.14.1)."""
+
+    phase: str = ""
+
+
+class PodGroup(msgspec.Struct, frozen=True):
+    """A gang, as Volcano knows it."""
+
+    metadata: OwnedMeta
+    spec: PodGroupSpec = PodGroupSpec()
+    status: PodGroupStatus = PodGroupStatus()
+
+
+Child = Workload | Entry | PodGroup
 
 
 class PodCondition(msgspec.Struct, frozen=True):
@@ -301,7 +332,12 @@ class Pod(msgspec.Struct, frozen=True):
     def ready(self) -> bool:
         """Answering, and not about to end."""
         condition = self.condition("Ready")
-        return self.metadata.deletionTimestamp is None and condition is not None and condition.status == "True"
+        return not self.ends and condition is not None and condition.status == "True"
+
+    @property
+    def ends(self) -> bool:
+        """It was told to end."""
+        return self.metadata.deletionTimestamp is not None
 
     @property
     def revision(self) -> str:
@@ -317,6 +353,58 @@ class Pod(msgspec.Struct, frozen=True):
     def node(self) -> int:
         """Which node of its copy it is; 0: the leader, or the only one."""
         return _number(self.metadata.labels.get(LWS_WORKER), 0)
+
+
+def is_news(old: Child | Pod, new: Child | Pod) -> bool:
+    """Something has changed from `old` to `new` that a turn could make a difference of.
+
+    Volcano writes onto waiting pods and onto their gang in every round, often the same with another node or time.
+    """
+    match old, new:
+        case Pod(), Pod():
+            return (_lasting(old.metadata), old.spec, _lasting_status(old)) != (
+                _lasting(new.metadata),
+                new.spec,
+                _lasting_status(new),
+            )
+        case PodGroup(), PodGroup():
+            return (_lasting(old.metadata), _held(old), old.spec, old.status) != (
+                _lasting(new.metadata),
+                _held(new),
+                new.spec,
+                new.status,
+            )
+    return True
+
+
+def _lasting(metadata: ObjectMeta) -> tuple[object, ...]:
+    """What does not change with every write. Of a kind without a status subresource even the generation does."""
+    return (
+        metadata.uid,
+        metadata.deletionTimestamp,
+        metadata.labels,
+        metadata.annotations,
+        metadata.ownerReferences,
+    )
+
+
+def _held(group: PodGroup) -> list[tuple[str, bytes]]:
+    return [(entry.manager, bytes(entry.fieldsV1)) for entry in group.metadata.managedFields]
+
+
+def _lasting_status(pod: Pod) -> tuple[PodStatus, tuple[PodCondition, ...]]:
+    """Without the node that a pod could have but for its gang."""
+    conditions = tuple(
+        msgspec.structs.replace(condition, message=None) if condition.reason == FITS else condition
+        for condition in pod.status.conditions
+    )
+    return msgspec.structs.replace(pod.status, conditions=()), conditions
+
+
+FITS = "Schedulable"
+"""Volcano's reason on a pod that fits and waits for its gang alone (v1.14.1)."""
+ABOUT_THE_GANG = "pod group is"
+"""How Volcano begins what it says on a pod for want of anything about nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +426,12 @@ class Snapshot:
         """The workload of that name and kind, if it is ours."""
         child = self.children.get((kind, name))
         return child if isinstance(child, Workload) and self.owns(child) else None
+
+    @property
+    def gang(self) -> PodGroup | None:
+        """The gang of the service, if it is ours."""
+        child = self.children.get((POD_GROUPS.kind, names.gang(self.key.name)))
+        return child if isinstance(child, PodGroup) and self.owns(child) else None
 
     def pods_of(self, workload: Workload | None) -> tuple[Pod, ...]:
         """The pods that `workload` runs: copy by copy, each beginning with its leader."""

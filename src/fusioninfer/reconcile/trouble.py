@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from fusioninfer.reconcile.snapshot import ContainerStatus, Pod, Terminated
+from fusioninfer.reconcile.snapshot import ABOUT_THE_GANG, FITS, ContainerStatus, Pod, Terminated
 
 IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -128,12 +128,21 @@ def pod_ended(pod: Pod) -> Trouble | None:
 
 def no_node_has_room(pod: Pod) -> Trouble | None:
     scheduled = pod.condition("PodScheduled")
-    if scheduled is None or scheduled.status == "True" or pod.spec.nodeName:
+    if scheduled is None or scheduled.status == "True" or pod.spec.nodeName or scheduled.reason == FITS:
         return None
     words = scheduled.message or "no scheduler has looked at it yet"
+    if words.startswith(ABOUT_THE_GANG):
+        words = "there is no room for it, and so none for its gang"
     return Trouble(
         scheduled.reason or "Unschedulable", f"pod {pod.metadata.name} has no node: {words}", is_loading=False
     )
+
+
+def gang_is_not_complete(pod: Pod) -> Trouble | None:
+    scheduled = pod.condition("PodScheduled")
+    if scheduled is None or scheduled.reason != FITS or pod.spec.nodeName:
+        return None
+    return Trouble("WaitingForGang", "its pods would fit, and wait for the rest of their gang")
 
 
 def engine_has_not_started(pod: Pod) -> Trouble | None:
@@ -176,6 +185,7 @@ FINDINGS: Sequence[Finding] = (
     container_crashes,
     pod_ended,
     no_node_has_room,
+    gang_is_not_complete,
     container_is_not_ready,
     engine_has_not_started,
     container_is_being_made,
