@@ -17,6 +17,7 @@ from fusioninfer.build.engines.custom import ENGINE as CUSTOM
 from fusioninfer.build.engines.sglang import ENGINE as SGLANG
 from fusioninfer.build.engines.trtllm import ENGINE as TRTLLM
 from fusioninfer.build.engines.vllm import ENGINE as VLLM
+from fusioninfer.build.gang.volcano import VOLCANO
 from fusioninfer.reconcile.plan import signed
 from fusioninfer.reconcile.snapshot import (
     LWS_GROUP,
@@ -27,6 +28,7 @@ from fusioninfer.reconcile.snapshot import (
     Entry,
     LeaderWorkerSet,
     Pod,
+    PodGroup,
     Service,
     Snapshot,
     StatefulSet,
@@ -34,6 +36,8 @@ from fusioninfer.reconcile.snapshot import (
 
 ENGINES: Engines = {"custom": CUSTOM, "sglang": SGLANG, "trtllm": TRTLLM, "vllm": VLLM}
 UID = "11111111-1111-1111-1111-111111111111"
+GANG: Manifest = {"schedulerName": "volcano"}
+"""A schedulingStrategy that asks for a gang of all."""
 
 
 def a_container(**fields: Any) -> Manifest:
@@ -55,6 +59,29 @@ def a_role_of_nodes(nodes: int, **fields: Any) -> Manifest:
     """A worker whose copies have so many nodes, with a process on each."""
     sizes = ["--model", "qwen", "--tensor-parallel-size", str(nodes)]
     return a_role(multinode={"nodeCount": nodes}, template=a_template(a_container(args=sizes)), **fields)
+
+
+def prefill_and_decode(
+    copies: tuple[int | None, int | None] = (1, 1), nodes: tuple[int, int] = (1, 1), **container: Any
+) -> tuple[Manifest, Manifest]:
+    """A prefiller and a decoder: how many copies each has (None: not said), and of how many nodes."""
+    kinds = (("prefill", "prefiller"), ("decode", "decoder"))
+    prefiller, decoder = (
+        _engine_role(name, kind, own_copies, own_nodes, container)
+        for (name, kind), own_copies, own_nodes in zip(kinds, copies, nodes, strict=True)
+    )
+    return prefiller, decoder
+
+
+def _engine_role(name: str, kind: str, copies: int | None, nodes: int, container: Manifest) -> Manifest:
+    sizes = ["--model", "qwen", "--tensor-parallel-size", str(nodes)]
+    return {
+        "name": name,
+        "componentType": kind,
+        **({} if copies is None else {"replicas": copies}),
+        **({"multinode": {"nodeCount": nodes}} if nodes > 1 else {}),
+        "template": a_template(a_container(args=sizes, **container)),
+    }
 
 
 def raw_service(*roles: Manifest, name: str = "qwen", generation: int = 1, **spec: Any) -> Manifest:
@@ -112,7 +139,8 @@ def applied(manifest: Manifest, *, generation: int = 1, **status: Any) -> Manife
 
 def a_pod(index: int = 0, *, revision: str = "rev-1", workload: str = "qwen-inference", **status: Any) -> Manifest:
     """A pod that was made and not yet placed."""
-    labels = {names.SERVICE_LABEL: "qwen", names.ROLE_LABEL: "inference", names.SERVING_LABEL: "true"}
+    role = workload.removeprefix("qwen-")
+    labels = {names.SERVICE_LABEL: "qwen", names.ROLE_LABEL: role, names.SERVING_LABEL: "true"}
     return {
         "metadata": {
             "name": f"{workload}-{index}",
@@ -134,23 +162,31 @@ def a_ready_pod(index: int = 0, **fields: Any) -> Manifest:
 
 
 def a_group(
-    index: int = 0, *, nodes: int = 2, template: str, missing: tuple[int, ...] = (), unready: tuple[int, ...] = ()
+    index: int = 0,
+    *,
+    nodes: int = 2,
+    template: str,
+    missing: tuple[int, ...] = (),
+    unready: tuple[int, ...] = (),
+    workload: str = "qwen-inference",
 ) -> tuple[Manifest, ...]:
     """The pods of one copy of several nodes, as LeaderWorkerSet makes them of the template with that mark."""
     return tuple(
-        _a_node(index, node, nodes, template, ready=node not in unready) for node in range(nodes) if node not in missing
+        _a_node(workload, index, node, nodes, template, ready=node not in unready)
+        for node in range(nodes)
+        if node not in missing
     )
 
 
-def _a_node(index: int, node: int, nodes: int, template: str, *, ready: bool) -> Manifest:
-    pod = a_ready_pod(index) if ready else a_pod(index)
+def _a_node(workload: str, index: int, node: int, nodes: int, template: str, *, ready: bool) -> Manifest:
+    pod = a_ready_pod(index, workload=workload) if ready else a_pod(index, workload=workload)
     metadata = pod["metadata"]
-    lws = {LWS_NAME: "qwen-inference", LWS_GROUP: str(index), LWS_WORKER: str(node)}
+    lws = {LWS_NAME: workload, LWS_GROUP: str(index), LWS_WORKER: str(node)}
     return {
         **pod,
         "metadata": {
             **metadata,
-            "name": f"qwen-inference-{index}" + (f"-{node}" if node else ""),
+            "name": f"{workload}-{index}" + (f"-{node}" if node else ""),
             "uid": f"pod-{index}-{node}-{template}",
             "labels": {**metadata["labels"], **lws},
             "annotations": {LWS_SIZE: str(nodes), names.TEMPLATE: template},
@@ -163,6 +199,41 @@ def a_waiting_pod(index: int = 0, *, reason: str, message: str = "", **container
     """A pod on a node whose engine container waits."""
     status = {"name": "engine", "state": {"waiting": {"reason": reason, "message": message}}, **container}
     return {**a_pod(index, containerStatuses=[status]), "spec": {"nodeName": "local"}}
+
+
+def in_gang(pod: Manifest, gang: str = "qwen") -> Manifest:
+    """`pod`, which names that gang as its own."""
+    metadata = pod["metadata"]
+    return {**pod, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **of_gang(gang)}}}
+
+
+def of_gang(gang: str = "qwen") -> dict[str, str]:
+    """The annotation that names a gang."""
+    return {VOLCANO.group_annotation: gang}
+
+
+def on_node(pod: Manifest, node: str = "gpu-1") -> Manifest:
+    """`pod`, which was placed."""
+    return {**pod, "spec": {"nodeName": node}}
+
+
+def that_ends(pod: Manifest) -> Manifest:
+    """`pod`, which was told to end."""
+    return {**pod, "metadata": {**pod["metadata"], "deletionTimestamp": "2026-11-24T12:00:00Z"}}
+
+
+def without_node(pod: Manifest, reason: str = "Unschedulable", message: str = "") -> Manifest:
+    """`pod`, which a scheduler has looked at and not placed."""
+    looked = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+    return {**pod, "spec": {}, "status": {"phase": "Pending", "conditions": [looked]}}
+
+
+def that_fits(pod: Manifest, node: str = "gpu-1") -> Manifest:
+    """`pod`, which waits for its gang alone, as Volcano says it."""
+    name = pod["metadata"]["name"]
+    return without_node(
+        pod, "Schedulable", f"Pod default/{name} can possibly be assigned to {node}, once minAvailable is satisfied"
+    )
 
 
 def a_snapshot(
@@ -193,5 +264,10 @@ def decoded_stateful_set(live: Manifest) -> StatefulSet:
 
 
 def _child(live: Manifest) -> Child:
-    kinds: dict[str, type[Child]] = {"StatefulSet": StatefulSet, "LeaderWorkerSet": LeaderWorkerSet, "Service": Entry}
+    kinds: dict[str, type[Child]] = {
+        "StatefulSet": StatefulSet,
+        "LeaderWorkerSet": LeaderWorkerSet,
+        "Service": Entry,
+        "PodGroup": PodGroup,
+    }
     return msgspec.json.decode(msgspec.json.encode(live), type=kinds[live["kind"]])

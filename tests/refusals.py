@@ -84,8 +84,32 @@ def with_metadata(**metadata: Any) -> Manifest:
     return {"metadata": metadata, **template()}
 
 
+def gang(**fields: Any) -> Manifest:
+    """A schedulingStrategy of a scheduler that makes gangs."""
+    return {"schedulerName": "volcano", **fields}
+
+
 def rolling(**fields: Any) -> Manifest:
     return {"rollingUpdate": fields}
+
+
+def several(worker_template: Manifest) -> Manifest:
+    """A role whose copies have two nodes with a template each."""
+    return role(engine="custom", multinode={"nodeCount": 2, "workerTemplate": worker_template})
+
+
+def annotated(key: str) -> tuple[tuple[str, str, Manifest], ...]:
+    """Everywhere that a role may carry the annotation `key`: in words, the path of the metadata, and the role."""
+    metadata = {"annotations": {key: "x"}}
+    return (
+        ("on pods", "spec.roles[0].template.metadata", role(template={"metadata": metadata, **template()})),
+        (
+            "on the other pods of a copy",
+            "spec.roles[0].multinode.workerTemplate.metadata",
+            several({"metadata": metadata, **template()}),
+        ),
+        ("on the workload", "spec.roles[0].metadata", role(metadata=metadata)),
+    )
 
 
 def without(whole: Manifest, key: str) -> Manifest:
@@ -345,6 +369,127 @@ ROUTERS = (
     ),
 )  # fmt: skip
 
+STRATEGY = "spec.schedulingStrategy"
+GROUP_NAME = "scheduling.k8s.io/group-name"
+NO_SCHEDULER = (
+    "spec.schedulingStrategy: Invalid value: queue, priorityClassName, networkTopology belong to a gang, "
+    "which needs schedulerName volcano"
+)
+NO_GANG = "spec.schedulingStrategy: Invalid value: gang.mode None makes no gang that queue, priorityClassName"
+WISHES: tuple[tuple[str, object], ...] = (
+    ("queue", "research"),
+    ("priorityClassName", "high"),
+    ("networkTopology", {"mode": "soft"}),
+)
+
+GANGS = (
+    *(
+        Refusal(
+            f"{field} without a scheduler", service(schedulingStrategy={field: value}), f"{STRATEGY}.{field}",
+            NO_SCHEDULER, "belongs to a gang, which needs schedulerName 'volcano'",
+        )
+        for field, value in WISHES
+    ),
+    *(
+        Refusal(
+            f"{field} with a scheduler that makes no gangs",
+            service(schedulingStrategy={"schedulerName": "default-scheduler", field: value}), f"{STRATEGY}.{field}",
+            NO_SCHEDULER, "belongs to a gang, which needs schedulerName 'volcano'",
+        )
+        for field, value in WISHES
+    ),
+    *(
+        Refusal(
+            f"{field} with gang mode None", service(schedulingStrategy=gang(gang={"mode": "None"}, **{field: value})),
+            f"{STRATEGY}.{field}", NO_GANG, "gang.mode None makes no gang",
+        )
+        for field, value in WISHES
+    ),
+    Refusal(
+        "gang without a scheduler", service(schedulingStrategy={"gang": {"mode": "All"}}), f"{STRATEGY}.gang",
+        "spec.schedulingStrategy: Invalid value: a gang needs schedulerName volcano",
+        "a gang needs schedulerName 'volcano'",
+    ),
+    Refusal(
+        "gang that says nothing without a scheduler", service(schedulingStrategy={"gang": {}}), f"{STRATEGY}.gang",
+        "a gang needs schedulerName volcano", "a gang needs schedulerName 'volcano'",
+    ),
+    Refusal(
+        "gang with a scheduler that makes no gangs",
+        service(schedulingStrategy={"schedulerName": "my-scheduler", "gang": {"mode": "MinReplicas"}}),
+        f"{STRATEGY}.gang", "a gang needs schedulerName volcano", "a gang needs schedulerName 'volcano'",
+    ),
+    Refusal(
+        "unknown gang mode", service(schedulingStrategy=gang(gang={"mode": "Some"})), f"{STRATEGY}.gang.mode",
+        'supported values: "All", "MinReplicas", "None"', "'Some'",
+    ),
+    Refusal(
+        "minReplicas of a role that there is not",
+        service(schedulingStrategy=gang(gang={"mode": "MinReplicas", "minReplicas": {"decode": 1}})),
+        f"{STRATEGY}.gang.minReplicas.decode",
+        "spec.schedulingStrategy: Invalid value: each name in minReplicas must be that of an engine role",
+        "no engine role has that name; there are 'inference'",
+    ),
+    Refusal(
+        "minReplicas of a role that there is not, with gang mode All",
+        service(schedulingStrategy=gang(gang={"minReplicas": {"decode": 1}})),
+        f"{STRATEGY}.gang.minReplicas.decode",
+        "each name in minReplicas must be that of an engine role", "no engine role has that name",
+    ),
+    Refusal(
+        "minReplicas of a router",
+        service(role(), router(), schedulingStrategy=gang(gang={"minReplicas": {"entry": 1}})),
+        "spec.roles[1].componentType", "each name in minReplicas must be that of an engine role", "no router",
+    ),
+    Refusal(
+        "minReplicas of a role that there is not, with gang mode None",
+        service(schedulingStrategy=gang(gang={"mode": "None", "minReplicas": {"decode": 1}})), "",
+        "each name in minReplicas must be that of an engine role", None,
+    ),
+    Refusal(
+        "minReplicas -1", service(schedulingStrategy=gang(gang={"minReplicas": {"inference": -1}})),
+        f"{STRATEGY}.gang.minReplicas[...]", "greater than or equal to 0", ">= 0",
+    ),
+    Refusal(
+        "more minReplicas than replicas",
+        service(
+            role(replicas=2), schedulingStrategy=gang(gang={"mode": "MinReplicas", "minReplicas": {"inference": 3}})
+        ),
+        f"{STRATEGY}.gang.minReplicas.inference", None, "3 is more than the role's 2 replicas",
+    ),
+    Refusal(
+        "more minReplicas than replicas, with gang mode All",
+        service(role(roleReplicas=2), schedulingStrategy=gang(gang={"minReplicas": {"inference": 3}})),
+        f"{STRATEGY}.gang.minReplicas.inference", None, "3 is more than the role's 2 replicas",
+    ),
+    Refusal(
+        "tier 0", service(schedulingStrategy=gang(networkTopology={"highestTierAllowed": 0})),
+        f"{STRATEGY}.networkTopology.highestTierAllowed", "greater than or equal to 1", ">= 1",
+    ),
+    Refusal(
+        "template of another scheduler than the gang",
+        service(role(template=pods(engine(), schedulerName="default-scheduler")), schedulingStrategy=gang()),
+        "spec.roles[0].template.spec.schedulerName", None, "'default-scheduler': the gang is volcano's",
+    ),
+    Refusal(
+        "workerTemplate of another scheduler than the gang",
+        service(several(pods(engine(), schedulerName="my-scheduler")), schedulingStrategy=gang()),
+        "spec.roles[0].multinode.workerTemplate.spec.schedulerName", None, "'my-scheduler': the gang is volcano's",
+    ),
+    *(
+        Refusal(
+            f"{key} {where} beside a gang", service(role_, schedulingStrategy=gang()), f"{path}.annotations.{key}",
+            None, says,
+        )
+        for key, says in (
+            (GROUP_NAME, "belong to the service's own gang"),
+            ("leaderworkerset.sigs.k8s.io/exclusive-topology", "use spec.schedulingStrategy.networkTopology"),
+            ("leaderworkerset.sigs.k8s.io/subgroup-exclusive-topology", "use spec.schedulingStrategy.networkTopology"),
+        )
+        for where, path, role_ in annotated(key)
+    ),
+)  # fmt: skip
+
 SIZES = (
     Refusal(
         "10,000 roles", service(prefiller(), *(decoder(f"decode-{index}") for index in range(10_000))),
@@ -386,7 +531,7 @@ SIZES = (
     ),
 )  # fmt: skip
 
-REFUSALS: tuple[Refusal, ...] = (*TOPOLOGY, *NAMES, *COUNTS, *ROLLOUT, *UNKNOWN, *TEMPLATES, *ROUTERS, *SIZES)
+REFUSALS: tuple[Refusal, ...] = (*TOPOLOGY, *NAMES, *COUNTS, *ROLLOUT, *UNKNOWN, *TEMPLATES, *ROUTERS, *GANGS, *SIZES)
 
 
 # --- accepted -----------------------------------------------------------------------------------------------------
@@ -500,6 +645,55 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(
         "router with a partial template", service(role(), router(template={"spec": {"nodeSelector": {"a": "b"}}}))
     ),
-    Accepted("volcano without a gang", service(schedulingStrategy={"gang": {"mode": "None"}})),
+    Accepted("gang mode None without a scheduler", service(schedulingStrategy={"gang": {"mode": "None"}})),
+    Accepted(
+        "gang mode None with a scheduler that makes no gangs",
+        service(schedulingStrategy={"schedulerName": "my-scheduler", "gang": {"mode": "None"}}),
+    ),
+    Accepted("volcano without a gang", service(schedulingStrategy=gang(gang={"mode": "None"}))),
+    Accepted("gang that says nothing", service(schedulingStrategy=gang(gang={}))),
+    Accepted("scheduler that makes no gangs", service(schedulingStrategy={"schedulerName": "my-scheduler"})),
+    Accepted(
+        "minReplicas of one role of two",
+        service(
+            prefiller(replicas=2),
+            decoder(),
+            schedulingStrategy=gang(gang={"mode": "MinReplicas", "minReplicas": {"prefill-servers": 2}}),
+        ),
+    ),
+    Accepted(
+        "minReplicas of a role that has no copies now",
+        service(
+            role(replicas=0), schedulingStrategy=gang(gang={"mode": "MinReplicas", "minReplicas": {"inference": 3}})
+        ),
+    ),
+    Accepted(
+        "minReplicas of a role whose copies others count",
+        service(role(), schedulingStrategy=gang(gang={"mode": "MinReplicas", "minReplicas": {"inference": 3}})),
+    ),
+    Accepted("minReplicas beside gang mode All", service(schedulingStrategy=gang(gang={"minReplicas": {}}))),
+    Accepted(
+        "template of the gang's own scheduler",
+        service(role(template=pods(engine(), schedulerName="volcano")), schedulingStrategy=gang()),
+    ),
+    Accepted(
+        "template of another scheduler with gang mode None",
+        service(
+            role(template=pods(engine(), schedulerName="my-scheduler")),
+            schedulingStrategy=gang(gang={"mode": "None"}),
+        ),
+    ),
+    *(
+        Accepted(f"{key} {where} without a gang", service(role_))
+        for key in ("leaderworkerset.sigs.k8s.io/exclusive-topology", GROUP_NAME)
+        for where, _, role_ in annotated(key)
+    ),
+    Accepted(
+        "own group with gang mode None",
+        service(
+            role(template=with_metadata(annotations={GROUP_NAME: "mine"})),
+            schedulingStrategy=gang(gang={"mode": "None"}),
+        ),
+    ),
     Accepted("256 KiB of arguments", service(role(template=template(args=["x" * KIB] * 256)))),
 )

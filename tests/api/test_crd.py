@@ -15,6 +15,7 @@ import yaml
 
 from fusioninfer.api import crd, types
 from fusioninfer.api.schema import Schema, kubernetes_definitions, kubernetes_version, schema_of
+from tests.refusals import GANGS
 from tools import kubernetes_schema
 
 KB = 1000
@@ -172,6 +173,32 @@ def test_rules_stand_where_they_can_see_what_they_need() -> None:
         (*ROLE, "template"),
         (*ROLE, "multinode", "workerTemplate"),
     }
+
+
+RULES = tuple((n, rule) for n in NODES for rule in n.schema.get("x-kubernetes-validations", ()))
+
+
+def test_rules_blame_fields_that_there_are() -> None:
+    blamed = {(*n.path, *rule["fieldPath"].strip(".").split(".")) for n, rule in RULES if "fieldPath" in rule}
+
+    assert blamed == {("metadata", "name"), ("spec", "roles"), ("spec", "schedulingStrategy")}
+    assert blamed <= {node.path for node in NODES}
+
+
+@pytest.mark.parametrize(
+    "says", sorted({it.says.partition("Invalid value: ")[2] for it in GANGS if it.says and "Invalid value" in it.says})
+)
+def test_words_that_are_expected_of_the_api_server_are_those_of_a_rule(says: str) -> None:
+    assert any(says in rule["message"] for _, rule in RULES)
+
+
+def test_rules_of_a_gang_know_every_gang_scheduler() -> None:
+    rules = [rule for n, rule in RULES if n.path == ("spec", "schedulingStrategy") and "in [" in rule["rule"]]
+
+    assert len(rules) == 2
+    for rule in rules:
+        assert f"self.schedulerName in {sorted(types.GANG_SCHEDULERS)}" in rule["rule"]
+        assert all(name in rule["message"] for name in types.GANG_SCHEDULERS)
 
 
 def test_the_whole_is_below_what_kubectl_apply_can_take() -> None:

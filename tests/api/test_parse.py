@@ -8,7 +8,7 @@ import pytest
 
 from fusioninfer.api import types
 from fusioninfer.api.parse import parse
-from fusioninfer.api.service import InvalidSpec, Manifest, NotYetSupported, RollingUpdate
+from fusioninfer.api.service import Gang, InvalidSpec, Manifest, NetworkTopology, NotYetSupported, RollingUpdate
 from tests import make
 from tests.refusals import ACCEPTED, REFUSALS, Accepted, Refusal
 
@@ -84,6 +84,71 @@ def test_parsing_leaves_the_users_object_as_it_is() -> None:
     parse(raw)
 
     assert raw == before
+
+
+# --- the gang -----------------------------------------------------------------------------------------------------
+
+
+def gang_of(strategy: Manifest, *roles: Manifest) -> Gang | None:
+    return parse(make.raw_service(*(roles or make.prefill_and_decode((2, 1))), schedulingStrategy=strategy)).gang
+
+
+def volcano(**gang: object) -> Manifest:
+    return {**make.GANG, "gang": gang}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "min_replicas"),
+    [
+        pytest.param(make.GANG, None, id="no word of a gang: all"),
+        pytest.param(volcano(), None, id="a gang that says nothing: all"),
+        pytest.param(volcano(mode="All"), None, id="All"),
+        pytest.param(volcano(mode="All", minReplicas={"prefill": 1}), None, id="All, whatever stands beside it"),
+        pytest.param(volcano(minReplicas={"prefill": 1}), None, id="counts alone do not change the mode"),
+        pytest.param(volcano(mode="MinReplicas"), {"prefill": 1, "decode": 1}, id="MinReplicas: 1 of each role"),
+        pytest.param(
+            volcano(mode="MinReplicas", minReplicas={"prefill": 2}), {"prefill": 2, "decode": 1},
+            id="1 of a role that is not named",
+        ),
+        pytest.param(
+            volcano(mode="MinReplicas", minReplicas={"decode": 0}), {"prefill": 1, "decode": 0}, id="0 is a count"
+        ),
+    ],
+)  # fmt: skip
+def test_volcano_makes_a_gang_of_all_copies_or_of_so_many(
+    strategy: Manifest, min_replicas: dict[str, int] | None
+) -> None:
+    assert gang_of(strategy) == Gang("volcano", min_replicas)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [{}, {"schedulerName": "my-scheduler"}, {"gang": {"mode": "None"}}, volcano(mode="None")],
+    ids=["nothing said", "another scheduler", "mode None", "volcano and mode None"],
+)
+def test_no_gang_is_made(strategy: Manifest) -> None:
+    assert gang_of(strategy) is None
+
+
+@pytest.mark.parametrize(("mode", "needed"), [("All", [0, 1, 5]), ("MinReplicas", [0, 1, 2])])
+def test_a_role_needs_all_of_its_copies_or_the_least_of_them_that_there_are(mode: str, needed: list[int]) -> None:
+    gang = gang_of(volcano(mode=mode, minReplicas={"prefill": 2}))
+
+    assert gang is not None
+    assert [gang.needed("prefill", replicas) for replicas in (0, 1, 5)] == needed
+
+
+def test_what_is_wished_for_the_gang_is_understood() -> None:
+    topology = {"mode": "hard", "highestTierAllowed": 2}
+
+    gang = gang_of({**make.GANG, "queue": "research", "priorityClassName": "high", "networkTopology": topology})
+
+    assert gang == Gang("volcano", None, "research", "high", NetworkTopology("hard", 2))
+
+
+@pytest.mark.parametrize("mode", ["All", "None"])
+def test_the_scheduler_reaches_the_pods_with_and_without_a_gang(mode: str) -> None:
+    assert parse(make.raw_service(schedulingStrategy=volcano(mode=mode))).scheduler_name == "volcano"
 
 
 # --- what may restart pods ----------------------------------------------------------------------------------------

@@ -123,6 +123,67 @@ def test_a_scheduler_reaches_the_pods_unless_the_template_names_one() -> None:
     assert own.roles[0].workload["spec"]["template"]["spec"]["schedulerName"] == "other"
 
 
+# --- the gang ---
+
+
+def gang_templates(*roles: Manifest, **strategy: Any) -> list[Manifest]:
+    """All templates of a service whose pods Volcano places."""
+    desired = make.desired(*roles, schedulingStrategy={**make.GANG, **strategy})
+    return [template for objects in desired.roles for template in objects.templates]
+
+
+def test_every_engine_pod_names_its_gang_and_the_scheduler_that_sees_to_it() -> None:
+    for template in gang_templates(*make.prefill_and_decode(nodes=(4, 1))):
+        assert template["metadata"]["annotations"].items() >= make.of_gang("qwen").items()
+        assert template["spec"]["schedulerName"] == "volcano"
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_annotations_of_the_users_stay_beside_the_gangs(nodes: int) -> None:
+    role = make.a_role_of_nodes(nodes)
+    role["template"]["metadata"] = {"annotations": {"team": "blue"}, "name": "mine"}
+
+    for template in gang_templates(role):
+        metadata = template["metadata"]
+        assert metadata["annotations"].items() >= {"team": "blue", **make.of_gang()}.items()
+        assert metadata["name"] == "mine"
+
+
+def test_a_worker_template_of_the_users_is_in_the_gang_too() -> None:
+    written = make.a_template({"name": "peer", "image": "mine:1", "ports": [{"containerPort": 1}]})
+    role = make.a_role(engine="custom", multinode={"nodeCount": 2, "workerTemplate": written})
+
+    for template in gang_templates(role):
+        assert template["metadata"]["annotations"].items() >= make.of_gang().items()
+        assert template["spec"]["schedulerName"] == "volcano"
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [{}, {"schedulerName": "my-scheduler"}, {**make.GANG, "gang": {"mode": "None"}}],
+    ids=["nothing said", "another scheduler", "mode None"],
+)
+def test_without_a_gang_pods_carry_what_the_user_wrote_alone(strategy: Manifest) -> None:
+    mine = make.of_gang("mine")
+    plain = make.desired(schedulingStrategy=strategy).roles[0].templates[0]
+    own = make.a_role(template={"metadata": {"annotations": mine}, **make.a_template()})
+    marked = make.desired(own, schedulingStrategy=strategy).roles[0].templates[0]
+
+    assert "annotations" not in plain["metadata"]
+    assert marked["metadata"]["annotations"] == mine
+
+
+@pytest.mark.parametrize("empty", ["", None], ids=["empty", "null"])
+def test_a_scheduler_name_that_names_none_does_not_keep_a_pod_out_of_the_gang(empty: str | None) -> None:
+    """The API server fills in its default scheduler for it, and the gang would wait for the pod for ever."""
+    (template, _) = gang_templates(make.a_role(template=make.a_template(schedulerName=empty)))
+
+    assert template["spec"]["schedulerName"] == "volcano"
+
+
+# --- several nodes ---
+
+
 def templates(nodes: int, **fields: Any) -> tuple[Manifest, Manifest]:
     """The engine containers of a leader and of a worker."""
     args = ["--model", "qwen", "--tensor-parallel-size", str(nodes)]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from fusioninfer.api import names
 from fusioninfer.api.service import Manifest
 from fusioninfer.reconcile.plan import Plan, plan_changes, signed
@@ -181,3 +185,216 @@ def test_what_runs_is_not_taken_down_for_a_kind_that_is_not_installed() -> None:
 
 def test_several_nodes_that_were_applied_are_not_applied_again() -> None:
     assert plan(*live_objects(SEVERAL), roles=(SEVERAL,)) == Plan()
+
+
+# --- the gang -----------------------------------------------------------------------------------------------------
+
+NO_GANG: Manifest = {}
+TWO_COPIES = make.a_role(replicas=2)
+
+
+def live_gang(*roles: Manifest, strategy: Manifest = make.GANG) -> dict[str, Manifest]:
+    """Everything of a service with a gang as it stands after it was applied, by kind; of one role."""
+    manifests = make.desired(*roles, schedulingStrategy=strategy).manifests
+    return {manifest["kind"]: make.applied(manifest) for manifest in manifests}
+
+
+def plan_gang(
+    *pods: Manifest,
+    children: tuple[Manifest, ...] = (),
+    roles: tuple[Manifest, ...] = (TWO_COPIES,),
+    strategy: Manifest = make.GANG,
+    unserved: tuple[str, ...] = (),
+) -> Plan:
+    raw = make.raw_service(*roles, schedulingStrategy=strategy)
+    snapshot = make.a_snapshot(raw, children=children, pods=pods, unserved=unserved)
+    return plan_changes(make.desired(*roles, schedulingStrategy=strategy), snapshot)
+
+
+def kinds(plan: Plan) -> list[list[str]]:
+    return [[step.resource.kind for step in wave] for wave in plan.waves]
+
+
+def inside(index: int = 0, **fields: Any) -> Manifest:
+    return make.in_gang(make.a_ready_pod(index, **fields))
+
+
+def test_the_group_is_made_before_the_pods_that_name_it() -> None:
+    assert kinds(plan_gang()) == [["PodGroup"], ["Service", "StatefulSet"]]
+
+
+def test_the_group_asks_for_less_before_there_are_fewer_pods() -> None:
+    children = tuple(live_gang(make.a_role(replicas=3)).values())
+
+    plan_ = plan_gang(inside(0), inside(1), inside(2), children=children)
+
+    assert kinds(plan_) == [["PodGroup"], ["StatefulSet"]]
+
+
+def test_the_group_asks_for_more_after_there_are_more_pods() -> None:
+    children = tuple(live_gang(TWO_COPIES).values())
+    three = make.a_role(replicas=3)
+
+    begins = plan_gang(children=children, roles=(three,))
+    grows = plan_gang(inside(0), inside(1), children=children, roles=(three,))
+    grown = plan_gang(
+        *(inside(index) for index in range(3)),
+        children=(*children[:-1], live_gang(three)["StatefulSet"]),
+        roles=(three,),
+    )
+
+    assert kinds(begins) == [["StatefulSet"], ["PodGroup"]]
+    assert kinds(grows) == [["StatefulSet"]]
+    assert kinds(grown) == [["PodGroup"]]
+
+
+def test_a_removed_role_leaves_the_group_before_its_workload_is_deleted() -> None:
+    prefill, decode = make.prefill_and_decode()
+    more = {**decode, "name": "more"}
+    desired = make.desired(prefill, decode, more, schedulingStrategy=make.GANG)
+    pods = tuple(inside(workload=f"qwen-{name}") for name in ("prefill", "decode", "more"))
+
+    plan_ = plan_gang(*pods, children=tuple(map(make.applied, desired.manifests)), roles=(prefill, decode))
+
+    assert kinds(plan_) == [["PodGroup"]]
+    assert [delete.name for delete in plan_.deletes] == ["qwen-more"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "strategy"),
+    [
+        pytest.param((TWO_COPIES,), make.GANG, id="one node"),
+        pytest.param((make.a_role(replicas=0),), make.GANG, id="no copies"),
+        pytest.param(make.prefill_and_decode((2, 1), (4, 2)), make.GANG, id="prefill and decode, several nodes"),
+        pytest.param(
+            (TWO_COPIES,),
+            {
+                **make.GANG,
+                "queue": "research",
+                "networkTopology": {},
+                "gang": {"mode": "MinReplicas"},
+            },
+            id="all wishes",
+        ),
+    ],
+)
+def test_a_gang_that_was_applied_is_not_applied_again(roles: tuple[Manifest, ...], strategy: Manifest) -> None:
+    desired = make.desired(*roles, schedulingStrategy=strategy)
+    children = [make.applied(manifest) for manifest in desired.manifests]
+
+    assert plan_gang(children=tuple(children), roles=roles, strategy=strategy) == Plan()
+
+
+def test_a_gang_at_rest_is_not_written_to_for_what_volcano_fills_in() -> None:
+    live = live_gang(TWO_COPIES)
+    live["PodGroup"]["spec"] |= {"queue": "default", "minTaskMember": {}}
+    live["PodGroup"]["status"] = {"phase": "Running", "running": 2}
+
+    assert plan_gang(inside(0), inside(1), children=tuple(live.values())) == Plan()
+
+
+def test_what_somebody_else_asks_of_the_gang_is_taken_back() -> None:
+    live = live_gang(TWO_COPIES)
+    del live["PodGroup"]["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:minMember"]
+
+    (step,) = plan_gang(inside(0), inside(1), children=tuple(live.values())).applies
+
+    assert step.reason == "somebody else changed spec.minMember"
+    assert step.manifest["metadata"]["uid"] == live["PodGroup"]["metadata"]["uid"]
+
+
+def test_a_gang_that_nobody_names_any_more_is_deleted() -> None:
+    without = live_gang(TWO_COPIES, strategy=NO_GANG)
+    children = (*without.values(), live_gang(TWO_COPIES)["PodGroup"])
+
+    plan_ = plan_gang(make.a_ready_pod(0), make.a_ready_pod(1), children=children, strategy=NO_GANG)
+
+    assert not plan_.applies
+    (delete,) = plan_.deletes
+    assert (delete.resource.kind, delete.name, delete.propagation) == ("PodGroup", "qwen", "Background")
+
+
+def test_a_gang_that_is_not_asked_for_stays_while_pods_name_it_and_the_pods_are_rolled() -> None:
+    children = tuple(live_gang(TWO_COPIES).values())
+
+    plan_ = plan_gang(inside(0), inside(1), children=children, strategy=NO_GANG)
+
+    assert kinds(plan_) == [["PodGroup"], ["StatefulSet"]]
+    assert not plan_.deletes
+    template = plan_.waves[1][0].manifest["spec"]["template"]
+    assert "annotations" not in template["metadata"]
+
+
+def test_a_strangers_group_is_left_alone_and_named() -> None:
+    live = live_gang(TWO_COPIES)
+    live["PodGroup"]["metadata"]["ownerReferences"] = [
+        {"uid": "somebody", "kind": "Job", "name": "train", "controller": True}
+    ]
+
+    for strategy in (make.GANG, NO_GANG):
+        plan_ = plan_gang(inside(0), inside(1), children=tuple(live.values()), strategy=strategy)
+        written = {step.resource.kind for step in plan_.applies} | {step.resource.kind for step in plan_.deletes}
+        assert "PodGroup" not in written
+        (taken,) = plan_.taken
+        assert (taken.kind, taken.name, taken.holder) == ("PodGroup", "qwen", "Job 'train'")
+
+
+def test_no_pods_are_made_for_a_gang_whose_name_is_a_strangers() -> None:
+    """They would fill places in the stranger's."""
+    group = live_gang(TWO_COPIES)["PodGroup"]
+    group["metadata"]["ownerReferences"] = [{"uid": "somebody", "kind": "Job", "name": "train", "controller": True}]
+
+    assert not any(step.resource.kind == "StatefulSet" for step in plan_gang(children=(group,)).applies)
+
+
+# --- where gangs are not installed ---
+
+UNSERVED = ("PodGroup",)
+
+
+def test_where_gangs_are_not_installed_only_the_entry_is_made() -> None:
+    plan_ = plan_gang(unserved=UNSERVED)
+
+    assert kinds(plan_) == [["Service"]]
+    assert plan_.gang_is_uninstalled
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        pytest.param(make.a_role(replicas=5), id="a change"),
+        pytest.param(make.a_role_of_nodes(2), id="another kind of workload"),
+    ],
+)
+def test_where_gangs_are_not_installed_what_runs_is_neither_changed_nor_deleted(role: Manifest) -> None:
+    plan_ = plan_gang(make.a_ready_pod(), children=live_objects(), roles=(role,), unserved=UNSERVED)
+
+    assert plan_.is_empty
+    assert plan_.gang_is_uninstalled
+
+
+def test_where_gangs_are_not_installed_a_renamed_role_runs_on_since_nothing_takes_its_place() -> None:
+    renamed = make.a_role(name="chat")
+
+    plan_ = plan_gang(make.a_ready_pod(), children=live_objects(), roles=(renamed,), unserved=UNSERVED)
+
+    assert not plan_.deletes
+
+
+@pytest.mark.parametrize("strategy", [NO_GANG, {**make.GANG, "gang": {"mode": "None"}}], ids=["nothing said", "None"])
+def test_who_asks_for_no_gang_does_not_need_its_kind(strategy: Manifest) -> None:
+    plan_ = plan_gang(unserved=UNSERVED, strategy=strategy)
+
+    assert kinds(plan_) == [["Service", "StatefulSet"]]
+    assert not plan_.gang_is_uninstalled
+
+
+def test_a_gang_that_is_not_asked_for_any_more_holds_up_nothing_where_its_kind_is_gone() -> None:
+    """Else the way out of a gang whose scheduler was removed would be barred by its own pods."""
+    live = live_gang(TWO_COPIES)
+    children = (live["Service"], live["StatefulSet"])
+
+    plan_ = plan_gang(inside(0), inside(1), children=children, strategy=NO_GANG, unserved=UNSERVED)
+
+    assert kinds(plan_) == [["StatefulSet"]]
+    assert not plan_.gang_is_uninstalled

@@ -418,3 +418,288 @@ def test_of_two_crashes_in_the_same_second_the_one_that_was_told_stays() -> None
     both = status(a_crash(0), a_crash(1), role=two, previous=first)
 
     assert both.components["inference"].lastFailure == first.components["inference"].lastFailure
+
+
+# --- the gang -----------------------------------------------------------------------------------------------------
+
+PAIR = make.prefill_and_decode((2, 1), resources={"limits": {"nvidia.com/gpu": 4}})
+GPUS = "0/5 nodes are unavailable: 5 Insufficient nvidia.com/gpu."
+ABOUT_THE_GANG = "pod group is not ready, 3 Pending, 3 minAvailable; Pending: 2 Unschedulable, 1 Schedulable"
+
+
+def gang_status(
+    *pods: Manifest,
+    phase: str = "Pending",
+    roles: tuple[Manifest, ...] = PAIR,
+    strategy: Manifest = make.GANG,
+    queue: str = "default",
+    unserved: tuple[str, ...] = (),
+    previous: InferenceServiceStatus | None = None,
+) -> InferenceServiceStatus:
+    """The status of a service with a gang whose children stand as applied; `phase` is the PodGroup's."""
+    raw = make.raw_service(*roles, schedulingStrategy=strategy)
+    children = [make.applied(it) for it in make.desired(*roles, schedulingStrategy=strategy).manifests]
+    for child in children:
+        if child["kind"] == "PodGroup":
+            child["status"] = {"phase": phase}
+            child["spec"].setdefault("queue", queue)
+    kept = tuple(child for child in children if child["kind"] not in unserved)
+    return status_in(make.a_snapshot(raw, children=kept, pods=pods, unserved=unserved), previous=previous)
+
+
+def prefill(index: int) -> Manifest:
+    return make.in_gang(make.a_pod(index, workload="qwen-prefill"))
+
+
+def decode() -> Manifest:
+    return make.in_gang(make.a_pod(workload="qwen-decode"))
+
+
+def no_room(pod: Manifest, message: str = GPUS) -> Manifest:
+    return make.without_node(pod, message=message)
+
+
+def bound(pod: Manifest) -> Manifest:
+    return make.on_node({**pod, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}})
+
+
+WAITING = (no_room(prefill(0)), no_room(prefill(1)), make.that_fits(decode()))
+SERVING = (bound(prefill(0)), bound(prefill(1)), bound(decode()))
+
+
+def test_a_gang_that_waits_says_what_it_needs_what_fits_and_what_is_short() -> None:
+    assert conditions(gang_status(*WAITING))["Scheduled"].message == (
+        "PodGroup qwen is Pending in queue default and 0 of its 3 pods are bound: "
+        "it needs 3 pods x 4 nvidia.com/gpu, of which 1 fit; 8 nvidia.com/gpu short for prefill; "
+        "the scheduler says: 0/5 nodes are unavailable: 5 Insufficient nvidia.com/gpu"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pods", "phase", "answer"),
+    [
+        pytest.param(WAITING, "", "False/GangPending", id="Volcano has not said anything yet"),
+        pytest.param(WAITING, "Pending", "False/GangPending", id="Pending"),
+        pytest.param(WAITING, "Inqueue", "False/GangInqueue", id="Inqueue"),
+        pytest.param(WAITING, "Unknown", "False/GangIncomplete", id="Unknown: it has lost some"),
+        pytest.param(
+            (bound(prefill(0)), no_room(prefill(1)), bound(decode())), "Unknown", "False/GangIncomplete", id="one lost"
+        ),
+        pytest.param(
+            (bound(prefill(0)), no_room(prefill(1)), bound(decode())), "Running", "False/Unschedulable",
+            id="the gang runs, a copy that was added has no room",
+        ),
+        pytest.param(
+            (bound(prefill(0)), make.without_node(prefill(1), "SchedulingGated"), bound(decode())), "Running",
+            "False/SchedulingGated", id="the gang runs, a copy is gated",
+        ),
+        pytest.param((bound(prefill(0)), prefill(1), bound(decode())), "Running", "False/PodsPending", id="just made"),
+        pytest.param(WAITING[:2], "Pending", "False/Unschedulable", id="not all pods are made yet"),
+        pytest.param((), "Pending", "False/PodsPending", id="no pod is made yet"),
+        pytest.param(SERVING, "Running", "True/Scheduled", id="all have nodes"),
+        pytest.param(SERVING, "Inqueue", "True/Scheduled", id="all have nodes, Volcano is about to say so"),
+    ],
+)  # fmt: skip
+def test_scheduled_follows_the_gang_and_its_pods(pods: tuple[Manifest, ...], phase: str, answer: str) -> None:
+    assert answers(gang_status(*pods, phase=phase))["Scheduled"] == answer
+
+
+def test_a_gang_that_nobody_has_looked_at_says_what_to_look_for() -> None:
+    told = conditions(gang_status(prefill(0), prefill(1), decode(), queue="research"))["Scheduled"]
+
+    assert (told.reason, told.message) == (
+        "GangPending",
+        "PodGroup qwen is Pending in queue research and 0 of its 3 pods are bound: volcano has not looked at them yet; "
+        "if that lasts, see that its scheduler runs, and that queue 'research' exists and is Open",
+    )
+
+
+def test_words_about_the_gang_are_not_repeated_as_words_about_nodes() -> None:
+    told = gang_status(no_room(prefill(0), ABOUT_THE_GANG), no_room(prefill(1), ABOUT_THE_GANG), WAITING[2])
+
+    assert not any("pod group is" in condition.message for condition in told.conditions)
+    assert "8 nvidia.com/gpu short for prefill" in conditions(told)["Scheduled"].message
+    assert told.components["prefill"].message == (
+        "pod qwen-prefill-0 has no node: there is no room for it, and so none for its gang"
+    )
+
+
+def test_a_role_that_would_fit_says_that_it_waits_for_the_others() -> None:
+    told = gang_status(*WAITING).components
+
+    assert (told["prefill"].phase, told["prefill"].reason) == ("Pending", "Unschedulable")
+    assert (told["decode"].phase, told["decode"].reason) == ("Pending", "WaitingForGang")
+
+
+def test_ready_available_and_scheduled_say_the_same_of_a_gang_that_waits() -> None:
+    told = conditions(gang_status(*WAITING))
+
+    assert told["Ready"].message == told["Available"].message == told["Scheduled"].message
+    assert told["Ready"].reason == told["Available"].reason == "GangPending"
+
+
+def test_a_crash_is_told_rather_than_that_the_gang_waits() -> None:
+    crashing = [{"name": "engine", "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]
+    crashed = make.on_node({**decode(), "status": {"containerStatuses": crashing, "phase": "Running"}})
+    crashed["status"]["containerStatuses"][0]["lastState"] = ENDED
+
+    told = answers(gang_status(*WAITING[:2], crashed, phase="Unknown"))
+
+    assert told["Scheduled"] == "False/GangIncomplete"
+    assert told["Ready"] == told["Available"] == told["WorkloadsReady"] == "False/CrashLoopBackOff"
+
+
+def test_nothing_is_told_anew_when_only_the_node_that_a_pod_could_have_changes() -> None:
+    before = gang_status(*WAITING)
+    again = gang_status(*WAITING[:2], make.that_fits(decode(), "gpu-7"), previous=before)
+
+    assert again == before
+
+
+ADVICE = "; with gang.mode MinReplicas these copies would start now: "
+ONE_OF_EACH = (make.that_fits(prefill(0)), no_room(prefill(1)), make.that_fits(decode()))
+
+
+@pytest.mark.parametrize(
+    ("pods", "strategy", "advice"),
+    [
+        pytest.param(ONE_OF_EACH, make.GANG, "1 of prefill and 1 of decode", id="some of every role would fit"),
+        pytest.param(WAITING, make.GANG, "", id="none of one role would fit"),
+        pytest.param(
+            (make.that_fits(prefill(0)), make.that_fits(prefill(1)), no_room(decode())), make.GANG, "",
+            id="all of one role and none of the other",
+        ),
+        pytest.param(
+            ONE_OF_EACH, {**make.GANG, "gang": {"mode": "MinReplicas", "minReplicas": {"prefill": 2}}}, "",
+            id="MinReplicas is on already",
+        ),
+    ],
+)  # fmt: skip
+def test_fewer_copies_are_advised_where_all_are_asked_for_and_some_of_every_role_could_start(
+    pods: tuple[Manifest, ...], strategy: Manifest, advice: str
+) -> None:
+    told = conditions(gang_status(*pods, strategy=strategy))["Scheduled"]
+
+    assert told.reason == "GangPending"
+    assert told.message.partition(ADVICE)[2] == advice
+
+
+def test_a_role_of_no_copies_does_not_keep_fewer_copies_from_being_advised() -> None:
+    roles = make.prefill_and_decode((2, 0), resources={"limits": {"nvidia.com/gpu": 4}})
+
+    told = conditions(gang_status(*ONE_OF_EACH[:2], roles=roles))["Scheduled"]
+
+    assert told.message.endswith(f"{ADVICE}1 of prefill")
+
+
+def test_a_gang_that_needs_less_than_all_is_not_said_to_need_all() -> None:
+    roles = make.prefill_and_decode((4, 2), resources={"limits": {"nvidia.com/gpu": 4}})
+    pods = (*(no_room(prefill(index)) for index in range(4)), *(make.that_fits(decode()),) * 2)
+
+    told = conditions(gang_status(*pods, roles=roles, strategy={**make.GANG, "gang": {"mode": "MinReplicas"}}))
+
+    assert "it needs 6 pods" not in told["Scheduled"].message
+
+
+def test_a_surplus_copy_does_not_make_a_gang_wait_that_has_all_of_its_nodes() -> None:
+    told = gang_status(*SERVING, bound(prefill(2)), phase="Inqueue")
+
+    assert answers(told)["Scheduled"] == "True/Scheduled"
+
+
+def test_a_service_of_no_copies_waits_for_nothing() -> None:
+    assert answers(gang_status(roles=(make.a_role(replicas=0),)))["Scheduled"] == "True/ScaledToZero"
+
+
+def test_a_group_that_is_left_over_is_not_waited_for() -> None:
+    raw = make.raw_service(make.a_role())
+    leftover = make.applied(make.desired(schedulingStrategy=make.GANG).manifests[1], phase="Pending")
+    children = (*map(make.applied, make.desired().manifests), {**leftover, "status": {"phase": "Pending"}})
+    waiting = make.in_gang(no_room(make.a_pod()))
+
+    told = answers(status_in(make.a_snapshot(raw, children=children, pods=(waiting,))))
+
+    assert told["Scheduled"] == "False/Unschedulable"
+
+
+def test_while_the_gang_runs_what_has_no_room_is_told_with_numbers() -> None:
+    told = conditions(gang_status(bound(prefill(0)), no_room(prefill(1)), bound(decode()), phase="Running"))
+
+    assert told["Scheduled"].message == (
+        "2 of 3 pods are bound; without a node: 1 pod x 4 nvidia.com/gpu; 4 nvidia.com/gpu short for prefill; "
+        "the scheduler says: 0/5 nodes are unavailable: 5 Insufficient nvidia.com/gpu"
+    )
+    assert told["Available"].status == "True"
+    assert told["Ready"].reason == "Unschedulable"
+
+
+def test_pods_that_somebody_else_puts_into_another_gang_are_named_with_the_way_out() -> None:
+    astray = make.in_gang(bound(prefill(1)), "qwen-prefill-1-5d9e")
+
+    told = conditions(gang_status(bound(prefill(0)), astray, bound(decode()), phase="Running"))
+
+    assert told["Scheduled"].reason == told["Ready"].reason == "GangOverridden"
+    assert told["Scheduled"].message.startswith(
+        "pod qwen-prefill-1 was put into gang 'qwen-prefill-1-5d9e' instead of 'qwen': "
+        "somebody else writes scheduling.k8s.io/group-name too"
+    )
+    assert "gangSchedulingManagement" in told["Scheduled"].message
+
+
+def test_that_pods_are_in_another_gang_is_told_rather_than_that_their_own_waits() -> None:
+    told = answers(gang_status(*(make.in_gang(pod, "another") for pod in WAITING)))
+
+    assert told["Scheduled"] == told["Ready"] == "False/GangOverridden"
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        pytest.param(make.in_gang(bound(make.a_pod(1, workload="qwen-prefill", revision="old")), "mine"), id="older"),
+        pytest.param(bound(make.a_pod(1, workload="qwen-prefill")), id="not marked at all"),
+        pytest.param(make.that_ends(make.in_gang(bound(prefill(1)), "another")), id="ends"),
+    ],
+)
+def test_only_pods_that_were_made_for_the_gang_can_be_astray(pod: Manifest) -> None:
+    told = answers(gang_status(bound(prefill(0)), pod, bound(decode()), phase="Running"))
+
+    assert told["Scheduled"] != "False/GangOverridden"
+
+
+def test_where_gangs_are_not_installed_it_is_told_everywhere_and_with_what_to_install() -> None:
+    raw = make.raw_service(*PAIR, schedulingStrategy=make.GANG)
+
+    told = status_in(make.a_snapshot(raw, unserved=("PodGroup",)))
+
+    for kind in ("Scheduled", "Ready", "Progressing"):
+        assert answers(told)[kind] == "False/NotInstalled"
+    assert answers(told)["Stalled"] == "True/NotInstalled"
+    assert conditions(told)["Ready"].message.startswith(
+        "a gang needs PodGroup (scheduling.volcano.sh/v1beta1), which this cluster does not serve; "
+        "install Volcano 1.14 or newer"
+    )
+    assert {(it.phase, it.reason) for it in told.components.values()} == {("Pending", "NotInstalled")}
+
+
+def test_what_serves_where_gangs_are_not_installed_is_still_available() -> None:
+    told = gang_status(*SERVING, unserved=("PodGroup",))
+
+    assert answers(told)["Available"] == "True/Serving"
+    assert answers(told)["Ready"] == "False/NotInstalled"
+    assert told.components["prefill"].phase == "Running"
+
+
+def test_only_decoders_count_as_serving() -> None:
+    told = conditions(gang_status(*SERVING, phase="Running"))
+    without = conditions(gang_status(*SERVING[:2], make.on_node(decode()), phase="Running"))
+
+    assert told["Available"].message == "1 copies answer at http://qwen.default.svc"
+    assert without["Available"].status == "False"
+
+
+def test_prefillers_without_a_router_are_told_with_the_acceptance() -> None:
+    told = conditions(gang_status(*SERVING, phase="Running"))["Accepted"]
+
+    assert (told.status, told.reason) == ("True", "AcceptedWithWarnings")
+    assert "role prefill: no router sends it anything: the decoders answer alone" in told.message
+    assert "role decode: no router" not in told.message

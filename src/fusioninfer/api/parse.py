@@ -167,17 +167,18 @@ def _gang(strategy: types.SchedulingStrategy, roles: tuple[Role, ...]) -> Gang |
     """The gang, if the scheduler knows gangs and the user wants one."""
     here = "spec.schedulingStrategy"
     mode = "All" if isinstance(strategy.gang, UnsetType) else _given(strategy.gang.mode) or "All"
+    engine_roles = tuple(role for role in roles if role.component_type != "router")
+    min_replicas = _min_replicas(strategy.gang, engine_roles, f"{here}.gang.minReplicas")
     scheduler = _given(strategy.schedulerName)
     if scheduler is None or scheduler not in types.GANG_SCHEDULERS or mode == "None":
         _check_no_gang(strategy, mode, here)
         return None
-    engine_roles = tuple(role for role in roles if role.component_type != "router")
     for role in engine_roles:
         _check_member(role, scheduler)
     topology = _given(strategy.networkTopology)
     return Gang(
         scheduler=scheduler,
-        min_replicas=_min_replicas(strategy.gang, engine_roles, f"{here}.gang.minReplicas"),
+        min_replicas=min_replicas,
         queue=_given(strategy.queue),
         priority_class_name=_given(strategy.priorityClassName),
         network_topology=None

@@ -83,7 +83,7 @@ def _pod_spec(
     Links of Services are off unless wished for: one named `vllm` sets VLLM_PORT to a URL, which kills vLLM.
     """
     completed = _completed(
-        spec,
+        {key: value for key, value in spec.items() if value or key != "schedulerName"},  # "" names none
         enableServiceLinks=False,
         terminationGracePeriodSeconds=ending.grace_seconds(spec),
         **({"schedulerName": service.scheduler_name} if service.scheduler_name else {}),

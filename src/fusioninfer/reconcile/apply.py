@@ -56,8 +56,9 @@ async def carry_out(kube: requests.Kube, plan: Plan, note: Note) -> Outcome:
     """
     outcome = Outcome(taken=plan.taken)
     for wave in plan.waves:
-        outcome = _joined((outcome, *await asyncio.gather(*(_apply(kube, step, note) for step in wave))))
-        if outcome.failures or outcome.stale:
+        answers = _joined(tuple(await asyncio.gather(*(_apply(kube, step, note) for step in wave))))
+        outcome = _joined((outcome, answers))
+        if answers.failures or answers.stale or answers.taken:
             return outcome
     if outcome.taken:
         return outcome

@@ -24,7 +24,7 @@ from fusioninfer.reconcile.phases import (
     uninstalled_words,
     words_of,
 )
-from fusioninfer.reconcile.room import Room, copies_that_could_start, room_of
+from fusioninfer.reconcile.room import Room, copies_that_could_start, nearest, room_of
 from fusioninfer.reconcile.snapshot import POD_GROUPS
 
 NAME_CONFLICT = "NameConflict"
@@ -97,23 +97,28 @@ def gang_is_overridden(seen: Seen) -> Verdict | None:
 
 
 def gang_waits(seen: Seen) -> Verdict | None:
-    """Less than the gang asks for has a node."""
+    """Fewer pods than the gang needs have a node, and it is not a scheduling gate that holds them back."""
     service, gang = seen.facts.service, seen.facts.gang
     if service.gang is None or gang is None or gang.status.phase == "Running":
         return None
-    total, bound = _pods_bound(seen)
-    if bound == total or sum(len(facts.pods) for facts in seen.facts.roles) < total:
-        return None  # nothing waits, or the pods are still being made
-    phase, queue = gang.status.phase or "Pending", gang.spec.queue
-    words = f"PodGroup {gang.metadata.name} is {phase} and {bound} of its {total} pods are bound: "
-    room = room_of(seen.facts.roles)
-    if not room.waiting:
-        words += (
-            f"{seen.facts.service.scheduler_name} has not looked at it; see that its scheduler runs, and that queue "
-            f"{queue!r} exists and is Open"
-        )
+    copies = {facts.role.name: service.gang.needed(facts.role.name, facts.desired) for facts in seen.facts.roles}
+    needed = sum(copies[facts.role.name] * facts.role.nodes_per_replica for facts in seen.facts.roles)
+    pods = [pod for facts in seen.facts.roles for pod in nearest(facts, copies[facts.role.name])]
+    bound = sum(bool(pod.spec.nodeName) for _, pod in pods)
+    room = room_of(pods)
+    if bound == len(pods) or len(pods) < needed or room.is_gated:
+        return None
+    phase, queue = gang.status.phase or "Pending", gang.spec.queue or "default"
+    total = sum(facts.total_pods for facts in seen.facts.roles)
+    its = f"its {total} pods" if needed == total else f"the {needed} pods that it needs of its {total}"
+    words = f"PodGroup {gang.metadata.name} is {phase} in queue {queue} and {bound} of {its} are bound: "
+    if room.waiting:
+        words += f"it needs {room.needs}, of which {room.fitting} fit{_short(room)}{_would_start(seen, room)}"
     else:
-        words += f"it needs {room.needs}, of which {room.fitting} fit{_short(room, queue)}{_would_start(seen)}"
+        words += (
+            f"{service.gang.scheduler} has not looked at them yet; if that lasts, see that its scheduler runs, and "
+            f"that queue {queue!r} exists and is Open"
+        )
     return Verdict("False", _GANG_REASONS.get(phase, "GangIncomplete"), words)
 
 
@@ -121,21 +126,16 @@ _GANG_REASONS = {"Pending": "GangPending", "Inqueue": "GangInqueue"}
 """Pending: the queue has not let it in. Inqueue: it may have nodes, as soon as there are enough."""
 
 
-def _pods_bound(seen: Seen) -> tuple[int, int]:
-    """How many pods there should be, and how many have a node."""
-    roles = seen.facts.roles
-    return sum(facts.total_pods for facts in roles), sum(facts.bound_pods for facts in roles)
-
-
-def _short(room: Room, queue: str = "") -> str:
-    short = room.short + (f" in queue {queue}" if queue else "")
+def _short(room: Room) -> str:
     said = f"; the scheduler says: {room.said}" if room.said else ""
-    return (f"; {short}" if room.short else "") + said
+    return (f"; {room.short}" if room.short else "") + said
 
 
-def _would_start(seen: Seen) -> str:
+def _would_start(seen: Seen, room: Room) -> str:
     """What could start at once with less than all."""
     gang = seen.facts.service.gang
+    if room.fitting == len(room.waiting):
+        return ""
     asked = [facts for facts in seen.facts.roles if facts.desired]
     could = {facts.role.name: copies_that_could_start(facts) for facts in asked}
     if gang is None or gang.min_replicas is not None or not all(could.values()):
@@ -145,12 +145,12 @@ def _would_start(seen: Seen) -> str:
 
 
 def pods_wait_for_room(seen: Seen) -> Verdict | None:
-    room = room_of(seen.facts.roles)
+    room = room_of((facts, pod) for facts in seen.facts.roles for pod in facts.pods)
     if not room.waiting:
         return None
-    total, bound = _pods_bound(seen)
-    reasons = {facts.trouble.reason for facts in seen.facts.roles if facts.trouble is not None}
-    reason = "SchedulingGated" if "SchedulingGated" in reasons else "Unschedulable"
+    total = sum(facts.total_pods for facts in seen.facts.roles)
+    bound = sum(facts.bound_pods for facts in seen.facts.roles)
+    reason = "SchedulingGated" if room.is_gated else "Unschedulable"
     fit = f", of which {room.fitting} fit" if room.fitting else ""
     words = f"{bound} of {total} pods are bound; without a node: {room.needs}{fit}{_short(room)}"
     return Verdict("False", reason, words)

@@ -115,17 +115,20 @@ def next_members(
     whole = all(role.on_nodes >= member.needed for member, role in zip(wanted, roles, strict=True))
     if whole or (begins and not _asks_for_less(wanted, before)):
         return tuple(wanted)
-    return tuple(_least(member, before.get(member.role)) for member in wanted)
+    return tuple(
+        _least(member, before[member.role])
+        if member.role in before
+        else Member(member.role, member.nodes, member.needed if begins else 0)
+        for member in wanted
+    )
 
 
-def _least(wanted: Member, before: Member | None) -> Member:
+def _least(wanted: Member, before: Member) -> Member:
     """Of both what asks for less.
 
     While copies of two sizes run, the smaller is the one that all of them reach. Copies of one node and of several
     are never there together: the workload is of another kind.
     """
-    if before is None:
-        return Member(wanted.role, wanted.nodes, 0)
     roll = min(wanted.nodes, before.nodes)
     return Member(wanted.role, wanted.nodes if roll == 1 else roll, min(wanted.needed, before.needed))
 

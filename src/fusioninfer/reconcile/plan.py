@@ -91,9 +91,12 @@ class Plan:
 def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
     """The steps from what was seen to what should exist.
 
+    Nothing is deleted as long as something cannot be made: what runs goes on until what takes its place can.
     The gang is there before pods name it, asks for less before there are fewer, and for more when there are more.
     """
     gang = next_gang(desired, snapshot)
+    if gang is not None and gang.manifest["kind"] in snapshot.unserved and desired.gang is None:
+        gang = None  # nobody asks for one any more, and what pods still name is gone with its kind
     gang_is_uninstalled = gang is not None and gang.manifest["kind"] in snapshot.unserved
     uninstalled = frozenset(o.role.name for o in desired.roles if o.workload["kind"] in snapshot.unserved)
     recreating = frozenset(o.role.name for o in desired.roles if _is_in_the_way(o, snapshot)) - uninstalled
@@ -102,20 +105,19 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
         for objects in desired.roles
         if objects.role.name not in recreating | uninstalled
     }
-    waves: list[list[Manifest]] = [[], [desired.entry, *(step.manifest for step in workloads.values())], []]
-    if gang_is_uninstalled:
-        waves = [[desired.entry]]
-    elif gang is not None:
-        waves[0 if gang.comes_first else 2].append(gang.manifest)
+    grouped = [] if gang is None or gang_is_uninstalled else [gang.manifest]
+    gang_is_taken = any(_taken(manifest, snapshot) for manifest in grouped)
+    if gang_is_uninstalled or gang_is_taken:  # new pods would find no place, or one in somebody else's gang
+        waves = [grouped, [desired.entry]]
+    else:
+        first, last = (grouped, []) if gang is None or gang.comes_first else ([], grouped)
+        waves = [first, [desired.entry, *(step.manifest for step in workloads.values())], last]
     sent = [[signed(manifest) for manifest in wave] for wave in waves]
     wanted = [manifest for wave in sent for manifest in wave]
-    kept = {_place(manifest) for manifest in wanted}
-    for objects in desired.roles:
-        if objects.role.name in uninstalled or gang_is_uninstalled:  # what runs in its place goes on until then
-            kept |= {(resource.kind, objects.workload["metadata"]["name"]) for resource in WORKLOADS}
+    is_whole = not (uninstalled or gang_is_uninstalled or gang_is_taken)
     return Plan(
         waves=tuple(steps for wave in sent if (steps := _applies(wave, snapshot))),
-        deletes=tuple(_deletes(kept, snapshot)),
+        deletes=tuple(_deletes({_place(manifest) for manifest in wanted}, snapshot)) if is_whole else (),
         taken=tuple(taken for manifest in wanted if (taken := _taken(manifest, snapshot)) is not None),
         update_pending=frozenset(name for name, step in workloads.items() if step.update_pending),
         recreating=recreating,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fusioninfer.api.service import Manifest
-from fusioninfer.reconcile.facts import RoleFacts
+from fusioninfer.reconcile.facts import Copy, RoleFacts
 from fusioninfer.reconcile.snapshot import ABOUT_THE_GANG, FITS, Pod
 
 _LACKING = re.compile(r"Insufficient ([\w./-]*\w)")
@@ -29,6 +29,11 @@ class Room:
     def fitting(self) -> int:
         """Pods that could have a node now, and wait for others."""
         return sum(fits(pod) for _, pod in self.waiting)
+
+    @property
+    def is_gated(self) -> bool:
+        """Some of them are held back by a scheduling gate, which is no matter of room."""
+        return any(_reason(pod) == "SchedulingGated" for _, pod in self.waiting)
 
     @property
     def needs(self) -> str:
@@ -67,16 +72,25 @@ class Room:
         return words.most_common(1)[0][0] if words else ""
 
 
-def room_of(roles: Iterable[RoleFacts]) -> Room:
-    """The pods of `roles` that a scheduler has looked at and that have no node."""
+def room_of(pods: Iterable[tuple[RoleFacts, Pod]]) -> Room:
+    """Those of `pods` that a scheduler has looked at and that have no node."""
     return Room(
         tuple(
             (facts, pod)
-            for facts in roles
-            for pod in facts.pods
+            for facts, pod in pods
             if not pod.spec.nodeName and (found := pod.condition("PodScheduled")) and found.status == "False"
         )
     )
+
+
+def nearest(facts: RoleFacts, copies: int) -> tuple[tuple[RoleFacts, Pod], ...]:
+    """The pods of so many copies of a role: those that have the most nodes, or could have."""
+
+    def placed(copy: Copy) -> int:
+        return sum(bool(pod.spec.nodeName) or fits(pod) for pod in copy.pods)
+
+    chosen = sorted(facts.copies, key=placed, reverse=True)[:copies]
+    return tuple((facts, pod) for copy in chosen for pod in copy.pods)
 
 
 def fits(pod: Pod) -> bool:
@@ -106,7 +120,10 @@ def _sum(amounts: list[str]) -> str:
     """Whole numbers added up; what has a unit is told as it was written."""
     if all(amount.isdecimal() for amount in amounts):
         return str(sum(int(amount) for amount in amounts))
-    return " + ".join(f"{count} x {amount}" if count > 1 else amount for amount, count in Counter(amounts).items())
+    return " + ".join(
+        f"{count} x ({amount})" if count > 1 and " " in amount else f"{count} x {amount}" if count > 1 else amount
+        for amount, count in Counter(amounts).items()
+    )
 
 
 def _lacking(pod: Pod, requested: Mapping[str, str]) -> dict[str, str]:
