@@ -74,7 +74,7 @@ def test_a_gang_asks_for_the_whole_only_where_nothing_or_the_whole_runs(
         pytest.param((4, 2), (2, 2), placed(1), (2, 2), id="4 to 2: all reach 2"),
         pytest.param((4, 2), (2, 2), placed(2), (2, 2), id="4 to 2: all are of 2"),
         pytest.param((4, 2), (2, 3), placed(), (2, 2), id="4 to 2 and one more, step by step"),
-        pytest.param((1, 2), (4, 1), placed(some=True), (4, 1), id="1 to 4: they are never there together"),
+        pytest.param((1, 2), (4, 1), placed(some=True), (4, 0), id="1 to 4: it begins anew, and may not ask for more"),
         pytest.param((4, 1), (1, 2), placed(some=True), (1, 1), id="4 to 1: they are never there together"),
     ],
 )
@@ -327,7 +327,9 @@ def test_a_new_size_is_asked_for_when_every_copy_has_it(pods: list[Manifest], si
     assert asked(next_of(*pods, roles=(larger,), before=(SEVERAL,))) == {"inference": (size, 2)}
 
 
-def test_from_one_node_to_several_the_gang_goes_on_asking_for_as_many_copies() -> None:
-    gang = next_of(inside(0), inside(1), roles=(SEVERAL,), before=(TWO_COPIES,))
+def test_from_one_node_to_several_a_role_asks_for_nothing_until_its_old_copies_are_gone() -> None:
+    going = next_of(inside(0), inside(1), roles=(SEVERAL,), before=(TWO_COPIES,))
+    gone = next_of(roles=(SEVERAL,), before=(TWO_COPIES,))
 
-    assert asked(gang) == {"inference": (2, 2)}
+    assert asked(going) == {"inference": (2, 0)}
+    assert asked(gone) == {"inference": (2, 2)}

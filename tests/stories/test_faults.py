@@ -17,9 +17,9 @@ import pytest
 from fusioninfer.api.service import Manifest
 from fusioninfer.kube import errors
 from fusioninfer.kube.requests import Kube, Request
-from fusioninfer.reconcile.snapshot import ENTRIES, LEADER_WORKER_SETS, PODS, SERVICES, STATEFUL_SETS
+from fusioninfer.reconcile.snapshot import ENTRIES, LEADER_WORKER_SETS, POD_GROUPS, PODS, SERVICES, STATEFUL_SETS
 from tests import make, virtual
-from tests.stories.played import Killed, Nodes, User, a_server, an_operator, shown
+from tests.stories.played import Killed, Nodes, User, Volcano, a_server, an_operator, shown
 
 SETTLED_SECONDS = 30.0
 """Longer than any change of a status waits."""
@@ -68,6 +68,9 @@ def deletes(user: User) -> Awaitable[None]:
 SURGE = {"rollingUpdate": {"maxSurge": 1}}
 ONE, TWO = make.a_role(replicas=1), make.a_role(replicas=2)
 GROUPS = make.a_role_of_nodes(2, replicas=2)
+PREFILL, DECODE = ONE | {"name": "p", "componentType": "prefiller"}, ONE | {"name": "d", "componentType": "decoder"}
+DECODE_GROUP = make.a_role_of_nodes(2, name="d", componentType="decoder")
+GANG = {"schedulingStrategy": {"schedulerName": "volcano"}}
 IMAGE = make.a_template(make.a_container(image="vllm/vllm-openai:v0.33.0"))
 
 SCENARIOS: dict[str, list[Step]] = {
@@ -82,9 +85,18 @@ SCENARIOS: dict[str, list[Step]] = {
     "several nodes": [applies(GROUPS), applies({**GROUPS, "progressDeadlineSeconds": 60})],
     "one node, several, one again": [applies(TWO), applies(GROUPS), applies(ONE)],
     "delete and make anew": [applies(ONE), deletes, applies(TWO)],
+    "gang": [applies(PREFILL, DECODE_GROUP, **GANG)],
+    "gang grows and shrinks": [
+        applies(PREFILL, DECODE, **GANG),
+        applies(PREFILL, {**DECODE, "replicas": 2}, **GANG),
+        applies({**PREFILL, "replicas": 0}, DECODE, **GANG),
+    ],
+    "gang turned on and off": [applies(ONE), applies(ONE, **GANG), applies(ONE)],
     "refused, then corrected": [applies(ONE), applies(ONE, disaggregation={}), applies(TWO)],
 }
-KINDS = (SERVICES, STATEFUL_SETS, LEADER_WORKER_SETS, ENTRIES, PODS)
+KINDS = (SERVICES, STATEFUL_SETS, LEADER_WORKER_SETS, POD_GROUPS, ENTRIES, PODS)
+ROOM = 3
+"""For the pods of each scenario's gang, with none to spare."""
 FAULTS = ("killed before", "killed after", "answer lost", "refused for now")
 
 
@@ -103,7 +115,7 @@ async def story(steps: list[Step], fault: str = "", at: int = 0) -> End:
     """Play `steps`, each until all is quiet, with one fault; a killed operator is followed by another."""
     server = a_server()
     kube, user = Faulty(server, fault, at), User(server)
-    nodes = asyncio.create_task(Nodes(server).run())
+    others = [asyncio.create_task(Nodes(server).run()), asyncio.create_task(Volcano(server, ROOM).run())]
     killed = asyncio.Event()
     faults: list[Exception] = []
     left = list(steps)
@@ -120,7 +132,8 @@ async def story(steps: list[Step], fault: str = "", at: int = 0) -> End:
         await asyncio.sleep(SETTLED_SECONDS)
         before = len(kube.writes)
         await asyncio.sleep(SETTLED_SECONDS)
-    nodes.cancel()
+    for other in others:
+        other.cancel()
     objects = [shown(live) for kind in KINDS for live in await user.objects(kind)]
     return End(kube.writes, objects, kube.writes[before:], [*faults, *ours])
 

@@ -83,6 +83,8 @@ class InGang:
     any_outside: bool = False
     """A pod is there that does not belong to the gang."""
     any_on_node: bool = False
+    smallest: int = 0
+    """Nodes of its smallest copy of several nodes, whether its pods are there or not; 0: there is none."""
 
 
 def _in_gang(objects: RoleObjects, snapshot: Snapshot, mark: tuple[str, str]) -> InGang:
@@ -95,6 +97,7 @@ def _in_gang(objects: RoleObjects, snapshot: Snapshot, mark: tuple[str, str]) ->
         on_nodes=sum(_is_on_nodes(copy, nodes) for copy in copies),
         any_outside=not all(is_inside(pod, mark) for pod in pods),
         any_on_node=any(pod.spec.nodeName for pod in pods),
+        smallest=min((copy.nodes for copy in copies if copy.nodes > 1), default=0),
     )
 
 
@@ -113,8 +116,9 @@ def next_members(
         return tuple(Member(member.role, member.nodes, 0) for member in wanted)
     begins = not any(role.any_on_node for role in roles)
     whole = all(role.on_nodes >= member.needed for member, role in zip(wanted, roles, strict=True))
+    wanted = tuple(_of_size(member, role.smallest) for member, role in zip(wanted, roles, strict=True))
     if whole or (begins and not _asks_for_less(wanted, before)):
-        return tuple(wanted)
+        return wanted
     return tuple(
         _least(member, before[member.role])
         if member.role in before
@@ -123,14 +127,17 @@ def next_members(
     )
 
 
-def _least(wanted: Member, before: Member) -> Member:
-    """Of both what asks for less.
+def _of_size(wanted: Member, smallest: int) -> Member:
+    """While there are copies of two sizes, the smaller is the one that all of them reach."""
+    return Member(wanted.role, min(wanted.nodes, smallest or wanted.nodes), wanted.needed)
 
-    While copies of two sizes run, the smaller is the one that all of them reach. Copies of one node and of several
-    are never there together: the workload is of another kind.
-    """
-    roll = min(wanted.nodes, before.nodes)
-    return Member(wanted.role, wanted.nodes if roll == 1 else roll, min(wanted.needed, before.needed))
+
+def _least(wanted: Member, before: Member) -> Member:
+    """Of both what asks for less. A role that gets several nodes per copy begins anew, as another kind of workload."""
+    if before.nodes == 1 < wanted.nodes:
+        return Member(wanted.role, wanted.nodes, 0)
+    nodes = wanted.nodes if wanted.nodes == 1 else min(wanted.nodes, before.nodes)
+    return Member(wanted.role, nodes, min(wanted.needed, before.needed))
 
 
 def _asks_for_less(members: Sequence[Member], before: Mapping[str, Member]) -> bool:
