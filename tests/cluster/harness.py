@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import tempfile
 import time
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from testbed import kwok
 from tools.operator_process import Kubectl
 
 Manifest = dict[str, Any]
@@ -23,6 +27,8 @@ KWOK = {
     "tolerations": [{"operator": "Exists"}],
 }
 """Where pods are to go whose containers need not run."""
+OWN_NODES = "fusioninfer-test"
+"""Label of the played nodes that one namespace has for itself; its value is the namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class Namespace:
 
     kubectl: Kubectl
     name: str
+    nodes: set[str] = field(default_factory=set)
+    """Played nodes that are its own."""
 
     def __call__(self, *words: str, given: str | None = None) -> str:
         """kubectl within the namespace."""
@@ -46,6 +54,17 @@ class Namespace:
     def list(self, kind: str, *words: str) -> list[Manifest]:
         items: list[Manifest] = json.loads(self("get", kind, *words, "-o", "json"))["items"]
         return items
+
+    def make_nodes(self, *gpus: int, **labels: str) -> tuple[str, ...]:
+        """Played nodes with so many GPUs each; pods get there that ask for OWN_NODES and `labels`, and no others."""
+        made = tuple(f"{self.name}-{len(self.nodes) + number}" for number in range(len(gpus)))
+        self.nodes.update(made)
+        manifests: list[Manifest] = [kwok.node(name, count) for name, count in zip(made, gpus, strict=True)]
+        for manifest in manifests:
+            manifest["metadata"]["labels"] = {"kubernetes.io/hostname": manifest["metadata"]["name"], **labels}
+            manifest["metadata"]["labels"][OWN_NODES] = self.name
+        self.kubectl.apply(manifests)
+        return made
 
     def service(self, name: str) -> Manifest:
         return self.get("inferenceservice", name)
@@ -82,10 +101,14 @@ def a_namespace(kubectl: Kubectl, words: str) -> Iterator[Namespace]:
     """A namespace that nobody else has, for the time of the block; `words` say what for."""
     name = f"t-{re.sub('[^a-z0-9]+', '-', words.lower())[:40].strip('-')}-{uuid.uuid4().hex[:4]}"
     kubectl("create", "namespace", name)
+    mine = Namespace(kubectl, name)
     try:
-        yield Namespace(kubectl, name)
+        yield mine
     finally:
         kubectl("delete", "namespace", name, "--wait=false")
+        if mine.nodes:  # after its pods, which nobody would end without it
+            mine("delete", "pods", "--all", "--force", "--wait=false")
+            kubectl("delete", "nodes", "-l", f"{OWN_NODES}={name}", "--wait=false")
 
 
 def _ticks(seconds: float, pause: float = 0.2) -> Iterator[None]:
@@ -133,6 +156,48 @@ def nothing_runs(**container: Any) -> Manifest:
     return {"spec": {"containers": [{"name": "engine", "image": "vllm/vllm-openai:v0.32.0", **container}], **KWOK}}
 
 
+def a_role(namespace: Namespace, name: str = "inference", nodes: int = 1, gpus: int = 8, **role: Any) -> Manifest:
+    """A role of vLLM whose copies have so many `nodes`, on the namespace's own played ones."""
+    template = nothing_runs(
+        args=["--model", "qwen", "--tensor-parallel-size", str(nodes * gpus)],
+        resources={"limits": {"nvidia.com/gpu": gpus}},
+    )
+    template["spec"] |= {
+        "nodeSelector": {OWN_NODES: namespace.name},
+        "tolerations": [{"key": kwok.TAINT["key"], "operator": "Exists"}],  # and not that a node is cordoned
+        "terminationGracePeriodSeconds": 1,
+    }
+    several = {"multinode": {"nodeCount": nodes}} if nodes > 1 else {}
+    return {"name": name, "componentType": "worker", "template": template, **several, **role}
+
+
+def a_gang(name: str, *roles: Manifest, **strategy: Any) -> Manifest:
+    """A service all of whose pods start together, or none."""
+    return {
+        "apiVersion": "fusioninfer.io/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {"schedulingStrategy": {"schedulerName": "volcano", **strategy}, "roles": list(roles)},
+    }
+
+
+def asked(namespace: Namespace, name: str) -> tuple[int, list[int]]:
+    """How many pods the gang `name` asks for, and how many copies of each role."""
+    return asked_by(namespace.get("podgroup", name))
+
+
+def asked_by(group: Manifest) -> tuple[int, list[int]]:
+    """How many pods a PodGroup asks for, and how many copies of each role."""
+    spec = group["spec"]
+    return spec["minMember"], [part["minSubGroups"] for part in spec["subGroupPolicy"]]
+
+
+def wait_asked(namespace: Namespace, name: str, pods: int, *copies: int) -> None:
+    """Until the gang `name` asks for so many pods, and for so many copies of each role."""
+    wanted = (pods, list(copies))
+    namespace.wait(lambda: asked(namespace, name), wanted.__eq__, f"the gang to ask for {wanted}")
+
+
 def address(namespace: Namespace, name: str) -> str:
     """Where the service `name` is reached from this machine."""
     return str(namespace.get("service", name)["spec"]["clusterIP"])
@@ -173,6 +238,49 @@ class AuditLog:
             log.seek(start)
             lines = [json.loads(line) for line in log.read().splitlines() if line.endswith(b"}")]
         entries.extend(line for line in lines if line["user"]["username"] == user)
+
+
+@contextmanager
+def history(namespace: Namespace, kind: str, selector: str = "") -> Iterator[list[Manifest]]:
+    """Every change of the objects of `kind` within the block, in order; the list is filled at its end.
+
+    The watch begins at the version of a list that was read before: nothing is missed while it is being opened.
+    """
+    states: list[Manifest] = []
+    kubectl = namespace.kubectl
+    path = f"{APIS[kind]}/namespaces/{namespace.name}/{kind}"
+    version = json.loads(kubectl("get", "--raw", path))["metadata"]["resourceVersion"]
+    query = urllib.parse.urlencode({"watch": "1", "resourceVersion": version, "labelSelector": selector})
+    command = [str(kubectl.program), "--kubeconfig", str(kubectl.kubeconfig), "get", "--raw", f"{path}?{query}"]
+    with tempfile.TemporaryFile("w+") as output:
+        watch = subprocess.Popen(command, stdout=output)
+        try:
+            yield states
+            time.sleep(1)  # the watch is behind
+        finally:
+            watch.terminate()
+            watch.wait()
+        output.seek(0)
+        states.extend(_documents(output.read()))
+
+
+APIS = {
+    "pods": "/api/v1",
+    "podgroups": "/apis/scheduling.volcano.sh/v1beta1",
+    "endpointslices": "/apis/discovery.k8s.io/v1",
+}
+
+
+def _documents(text: str) -> Iterator[Manifest]:
+    """JSON documents that follow each other; the last may be cut off."""
+    decoder = json.JSONDecoder()
+    while text := text.lstrip():
+        try:
+            document, end = decoder.raw_decode(text)
+        except json.JSONDecodeError:
+            return
+        yield document
+        text = text[end:]
 
 
 def is_write(entry: Manifest) -> bool:

@@ -422,7 +422,11 @@ class Cluster:
         if GANG in self.children:
             inside = [pod for pod in self.pods.values() if pod.in_gang and not pod.ends]
             tasks = [Task(pod.name, pod.labels, on_node=pod.on_node) for pod in inside]
-            Placing(self.children[GANG].manifest["spec"], tasks, self._free()).place()
+            placing = Placing(self.children[GANG].manifest["spec"], tasks, self._free())
+            placing.place()
+            if tasks and placing.is_ready:  # Volcano says so once, and never takes it back
+                self.children[GANG].manifest["status"] = {"phase": "Running", "conditions": [{"type": "Scheduled"}]}
+                self._store(self.children[GANG])
             for pod, task in zip(inside, tasks, strict=True):
                 pod.on_node = task.on_node
         return any(pod.on_node for pod in waiting)

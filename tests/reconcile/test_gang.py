@@ -18,8 +18,9 @@ Asked = dict[str, tuple[int, int]]
 """By role: the pods of one copy, and the copies that must fit."""
 
 
-def asked_next(wanted: Asked, before: Asked, roles: dict[str, InGang]) -> Asked:
-    asked = next_members(members(wanted), {it.role: it for it in members(before)}, [roles[name] for name in wanted])
+def asked_next(wanted: Asked, before: Asked, roles: dict[str, InGang], *, begins: bool = True) -> Asked:
+    known = {member.role: member for member in members(before)}
+    asked = next_members(members(wanted), known, [roles[name] for name in wanted], begins=begins)
     return {member.role: (member.nodes, member.needed) for member in asked}
 
 

@@ -87,7 +87,6 @@ def held(**entry: Any) -> Manifest:
     [
         pytest.param(changed(GROUP, metadata={"resourceVersion": "8"}), id="its version"),
         pytest.param(changed(GROUP, metadata={"generation": 9}), id="its generation, which follows its status too"),
-        pytest.param(changed(GROUP, status={"conditions": [{"type": "Unschedulable"}]}), id="its conditions"),
         pytest.param(changed(GROUP, status={"running": 1}), id="how many of it run"),
         pytest.param(held(time="2026-11-24T12:00:00Z"), id="when somebody wrote to it"),
         pytest.param(changed(GROUP, spec={"minResources": {}}), id="what we do not read"),
@@ -100,6 +99,7 @@ def test_of_a_gang_it_is_no_news(new: Manifest) -> None:
 @pytest.mark.parametrize(
     "new",
     [
+        pytest.param(changed(GROUP, status={"conditions": [{"type": "Scheduled"}]}), id="that it has started"),
         pytest.param(changed(GROUP, status={"phase": "Running"}), id="its phase"),
         pytest.param(changed(GROUP, spec={"minMember": 5}), id="what it asks for"),
         pytest.param(changed(GROUP, spec={"queue": "another"}), id="its queue"),

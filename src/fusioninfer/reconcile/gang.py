@@ -5,7 +5,7 @@ whole only where nothing runs yet, or where the whole runs already:
 
 1. Pods outside of it (made before there was a gang, or taken into another) can fill no place in it. As long as
    there is one, the gang asks for nothing, and each copy starts on its own.
-2. With no pod on a node it asks for all that is needed: it begins, or begins anew after all was lost.
+2. As long as it has never started it asks for all that is needed.
 3. With all that is needed on nodes it asks for just that.
 4. In between it never asks for more than before. A copy that was added starts when there is room for it, and one
    that ends finds its place again while the added one still waits; when all run, 3 counts them in.
@@ -51,7 +51,8 @@ def next_gang(desired: Desired, snapshot: Snapshot) -> NextGang | None:
     copies = {objects.role.name: role.copies for objects, role in zip(desired.roles, roles, strict=True)}
     wanted = members(service, copies)
     before = members_of(snapshot.gang) if snapshot.gang else {}
-    asked = next_members(wanted, before, roles)
+    begins = snapshot.gang is None or not snapshot.gang.has_started or not any(m.needed for m in before.values())
+    asked = next_members(wanted, before, roles, begins=begins)
     return NextGang(scheduler.group(service, asked), snapshot.gang is None or _asks_for_less(asked, before))
 
 
@@ -109,12 +110,15 @@ def _is_on_nodes(copy: Copy, nodes: int) -> bool:
 
 
 def next_members(
-    wanted: Sequence[Member], before: Mapping[str, Member], roles: Sequence[InGang]
-) -> tuple[Member, ...]:  # fmt: skip
-    """What the gang asks for next, given what it should, what it asked `before`, and how far its `roles` are."""
+    wanted: Sequence[Member], before: Mapping[str, Member], roles: Sequence[InGang], *, begins: bool
+) -> tuple[Member, ...]:
+    """What the gang asks for next, given what it should, what it asked `before`, and how far its `roles` are.
+
+    It `begins` until what it asks for has had nodes once, and again after it has asked for nothing.
+    """
     if any(role.any_outside for role in roles):
         return tuple(Member(member.role, member.nodes, 0) for member in wanted)
-    begins = not any(role.any_on_node for role in roles)
+    begins = begins and not any(role.any_on_node for role in roles)
     whole = all(role.on_nodes >= member.needed for member, role in zip(wanted, roles, strict=True))
     wanted = tuple(_of_size(member, role.smallest) for member, role in zip(wanted, roles, strict=True))
     if whole or (begins and not _asks_for_less(wanted, before)):

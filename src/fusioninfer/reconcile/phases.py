@@ -90,6 +90,11 @@ def uninstalled_words(facts: RoleFacts) -> str:
 
 def recreating_words(facts: RoleFacts) -> str:
     nodes = facts.role.nodes_per_replica
+    if facts.workload is not None and facts.workload.resource is facts.workload_resource:
+        return (
+            f"none of its pods has a node, as their gang waits: {facts.workload_resource.kind} {facts.workload_name} "
+            "is made anew with the present template, since it would wait for each copy to be ready"
+        )
     return (
         f"from now on a copy has {nodes} node{'s' if nodes > 1 else ''}: the earlier workload ends first, then "
         f"{facts.workload_resource.kind} {facts.workload_name} takes its name; no copy serves meanwhile"

@@ -72,7 +72,8 @@ class Plan:
     update_pending: frozenset[str] = frozenset()
     """Roles whose live template was kept although this version would build another."""
     recreating: frozenset[str] = frozenset()
-    """Roles whose copies get several nodes, or one again: the old workload goes first, for both have one name."""
+    """Roles whose workload goes first, for the next one has its name: of the other kind, since copies get several nodes
+    or one again; or with a template that no roll-out would bring to a gang that waits."""
     uninstalled: frozenset[str] = frozenset()
     """Roles whose kind of workload the cluster does not know."""
     gang_is_uninstalled: bool = False
@@ -100,6 +101,8 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
     gang_is_uninstalled = gang is not None and gang.manifest["kind"] in snapshot.unserved
     uninstalled = frozenset(o.role.name for o in desired.roles if o.workload["kind"] in snapshot.unserved)
     recreating = frozenset(o.role.name for o in desired.roles if _is_in_the_way(o, snapshot)) - uninstalled
+    if desired.gang is not None:
+        recreating |= {o.role.name for o in desired.roles if _can_only_be_made_anew(o, snapshot)} - uninstalled
     workloads = {
         objects.role.name: _staged(objects, snapshot)
         for objects in desired.roles
@@ -142,6 +145,24 @@ def _is_in_the_way(objects: RoleObjects, snapshot: Snapshot) -> bool:
         for pod in snapshot.pods
         if pod.metadata.labels.get(names.ROLE_LABEL) == objects.role.name
     )
+
+
+def _can_only_be_made_anew(objects: RoleObjects, snapshot: Snapshot) -> bool:
+    """A template changes of which no pod has a node, since their gang waits.
+
+    Workloads replace one copy after the other, and go on when it is ready: of a gang that waits none will be. Without
+    given replicas it is left to whoever scales the workload, for the number would be lost with it.
+    """
+    role = objects.role
+    live = snapshot.workload(objects.workload["metadata"]["name"], objects.workload["kind"])
+    pods = [pod for pod in snapshot.pods_of(live) if not pod.ends]
+    if live is None or role.replicas is None or role.rolling_update.partition or not pods:
+        return False
+    if any(pod.spec.nodeName for pod in pods):
+        return False
+    manifest = _staged(objects, snapshot).manifest
+    changes = manifest["metadata"]["annotations"][names.TEMPLATE] != live.metadata.annotations.get(names.TEMPLATE)
+    return changes or (live.observed and not all(live.is_updated(pod) for pod in pods))
 
 
 def _place(manifest: Manifest) -> tuple[str, str]:

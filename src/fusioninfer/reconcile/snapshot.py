@@ -231,10 +231,17 @@ class PodGroupSpec(msgspec.Struct, frozen=True):
     subGroupPolicy: tuple[SubGroup, ...] = ()
 
 
+class PodGroupCondition(msgspec.Struct, frozen=True):
+    """What once was so of a gang: Volcano never takes a condition back (v1.14.1). Times and words are left out."""
+
+    type: str
+
+
 class PodGroupStatus(msgspec.Struct, frozen=True):
-    """Where a gang stands. Its conditions are left out: Volcano never takes Unschedulable back (v1.14.1)."""
+    """Where a gang stands."""
 
     phase: str = ""
+    conditions: tuple[PodGroupCondition, ...] = ()
 
 
 class PodGroup(msgspec.Struct, frozen=True):
@@ -243,6 +250,11 @@ class PodGroup(msgspec.Struct, frozen=True):
     metadata: OwnedMeta
     spec: PodGroupSpec = PodGroupSpec()
     status: PodGroupStatus = PodGroupStatus()
+
+    @property
+    def has_started(self) -> bool:
+        """Once there were nodes for all that it asked for."""
+        return any(condition.type == "Scheduled" for condition in self.status.conditions)
 
 
 Child = Workload | Entry | PodGroup
