@@ -11,6 +11,7 @@ from fusioninfer.api import types
 from fusioninfer.api.parse import parse
 from fusioninfer.build.desired import desired_objects
 from fusioninfer.build.engines import installed
+from fusioninfer.build.router import strategies
 from fusioninfer.kube import requests
 from fusioninfer.kube.client import Client
 from fusioninfer.kube.connection import Connection
@@ -39,7 +40,8 @@ def _in(namespace: str, manifest: Manifest) -> Manifest:
 
 async def services_and_children(connection: Connection, namespace: str, number: int) -> float:
     """Seconds to write `number` services and, after each, its children side by side."""
-    known = [desired_objects(parse(_in(namespace, service(n))), installed()) for n in range(number)]
+    plugins = installed(), strategies.installed()
+    known = [desired_objects(parse(_in(namespace, service(n))), *plugins) for n in range(number)]
     async with Client(connection) as client:
         numbers = iter(range(number))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from testbed import images, kwok, lws, places, vllm, volcano
+from testbed import crds, images, kwok, lws, places, router, vllm, volcano
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,18 @@ PARTS = {
         Part(
             "volcano", "Volcano's scheduler and controllers, for gangs", (volcano.SCHEDULER, volcano.CONTROLLERS),
             lambda _: volcano.start(),
+        ),
+        Part(
+            "router", "the images of the Endpoint Picker and of Envoy", (router.PICKER,),
+            lambda _: router.start(),
+        ),
+        Part(
+            "inference-crds", "InferencePool and the other kinds that the picker reads", (),
+            lambda _: crds.start(crds.INFERENCE),
+        ),
+        Part(
+            "gateway-crds", "the kinds of the Gateway API, without any gateway", (),
+            lambda _: crds.start(crds.GATEWAY),
         ),
     )
 }  # fmt: skip

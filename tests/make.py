@@ -18,23 +18,28 @@ from fusioninfer.build.engines.sglang import ENGINE as SGLANG
 from fusioninfer.build.engines.trtllm import ENGINE as TRTLLM
 from fusioninfer.build.engines.vllm import ENGINE as VLLM
 from fusioninfer.build.gang.volcano import VOLCANO
+from fusioninfer.build.router.strategies import Strategies
+from fusioninfer.build.router.strategies.scored import KV_CACHE_UTILIZATION, LORA_AFFINITY, PREFIX_CACHE, QUEUE_SIZE
 from fusioninfer.reconcile.plan import signed
 from fusioninfer.reconcile.snapshot import (
+    CHILDREN,
     LWS_GROUP,
     LWS_NAME,
     LWS_SIZE,
     LWS_WORKER,
+    READ_AS,
     Child,
-    Entry,
-    LeaderWorkerSet,
+    Owned,
     Pod,
-    PodGroup,
     Service,
     Snapshot,
     StatefulSet,
 )
 
 ENGINES: Engines = {"custom": CUSTOM, "sglang": SGLANG, "trtllm": TRTLLM, "vllm": VLLM}
+STRATEGIES: Strategies = {
+    strategy.name: strategy for strategy in (PREFIX_CACHE, KV_CACHE_UTILIZATION, LORA_AFFINITY, QUEUE_SIZE)
+}
 UID = "11111111-1111-1111-1111-111111111111"
 GANG: Manifest = {"schedulerName": "volcano"}
 """A schedulingStrategy that asks for a gang of all."""
@@ -59,6 +64,16 @@ def a_role_of_nodes(nodes: int, **fields: Any) -> Manifest:
     """A worker whose copies have so many nodes, with a process on each."""
     sizes = ["--model", "qwen", "--tensor-parallel-size", str(nodes)]
     return a_role(multinode={"nodeCount": nodes}, template=a_template(a_container(args=sizes)), **fields)
+
+
+def a_router(**fields: Any) -> Manifest:
+    """A router of one pod."""
+    return {"name": "entry", "componentType": "router", "replicas": 1, **fields}
+
+
+def a_router_template(*containers: Manifest, **spec: Any) -> Manifest:
+    """What a user changes of the router's pods."""
+    return {"spec": {**({"containers": list(containers)} if containers else {}), **spec}}
 
 
 def prefill_and_decode(
@@ -107,7 +122,7 @@ def role_of(container: Manifest, *, nodes: int = 1, **multinode: Any) -> Role:
 
 def desired(*roles: Manifest, **fields: Any) -> Desired:
     """What should exist for `raw_service`."""
-    return desired_objects(a_service(*roles, **fields), ENGINES)
+    return desired_objects(a_service(*roles, **fields), ENGINES, STRATEGIES)
 
 
 def fields_of(value: Any) -> Any:
@@ -124,8 +139,10 @@ def fields_of(value: Any) -> Any:
 def applied(manifest: Manifest, *, generation: int = 1, **status: Any) -> Manifest:
     """`manifest` as it stands in the API server after our apply of it."""
     sent = signed(manifest)
-    held = {"metadata": {key: sent["metadata"][key] for key in ("labels", "annotations")}, "spec": sent["spec"]}
-    fields = fields_of(held)
+    own = {key: value for key, value in sent.items() if key not in ("apiVersion", "kind", "metadata", "subjects")}
+    fields = fields_of({"metadata": {key: sent["metadata"][key] for key in ("labels", "annotations")}, **own})
+    if "subjects" in sent:
+        fields["f:subjects"] = {}  # a list that is held as one
     fields["f:metadata"]["f:ownerReferences"] = {f'k:{{"uid":"{UID}"}}': {}}
     live = copy.deepcopy(sent)
     live["metadata"] |= {
@@ -193,6 +210,31 @@ def _a_node(workload: str, index: int, node: int, nodes: int, template: str, *, 
             "ownerReferences": [{"uid": "between", "kind": "StatefulSet", "name": "between", "controller": True}],
         },
     }
+
+
+def a_router_pod(number: int = 0, *, template: str, ready: bool = True, **status: Any) -> Manifest:
+    """A pod of the router, as a Deployment makes it by a ReplicaSet of the template with that mark."""
+    labels = {**names.router_labels("qwen", "entry"), "pod-template-hash": template}
+    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+    return {
+        "metadata": {
+            "name": f"qwen-entry-{template}-{number}",
+            "namespace": "default",
+            "uid": f"router-pod-{number}-{template}",
+            "labels": labels,
+            "annotations": {names.TEMPLATE: template},
+            "ownerReferences": [
+                {"uid": "between", "kind": "ReplicaSet", "name": f"qwen-entry-{template}", "controller": True}
+            ],
+        },
+        "spec": {"nodeName": "local"},
+        "status": {"phase": "Running", "conditions": conditions, **status},
+    }
+
+
+def mark_of(workload: Manifest) -> str:
+    """The mark of the template that `workload` has, which its pods carry too."""
+    return str(workload["metadata"]["annotations"][names.TEMPLATE])
 
 
 def a_waiting_pod(index: int = 0, *, reason: str, message: str = "", **container: Any) -> Manifest:
@@ -264,10 +306,6 @@ def decoded_stateful_set(live: Manifest) -> StatefulSet:
 
 
 def _child(live: Manifest) -> Child:
-    kinds: dict[str, type[Child]] = {
-        "StatefulSet": StatefulSet,
-        "LeaderWorkerSet": LeaderWorkerSet,
-        "Service": Entry,
-        "PodGroup": PodGroup,
-    }
-    return msgspec.json.decode(msgspec.json.encode(live), type=kinds[live["kind"]])
+    resource = CHILDREN[live["apiVersion"], live["kind"]]
+    kind: type[Child] = READ_AS.get(resource, Owned)
+    return msgspec.json.decode(msgspec.json.encode(live), type=kind)

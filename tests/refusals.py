@@ -67,6 +67,14 @@ def router(name: str = "entry", **fields: Any) -> Manifest:
     return {"name": name, "componentType": "router", "strategy": "prefix-cache", **fields}
 
 
+def own_config(text: str = "a: b", **fields: Any) -> Manifest:
+    """A router whose picker reads a whole config."""
+    return {**without(router(**fields), "strategy"), "endpointPickerConfig": text}
+
+
+QUEUES: Manifest = {"type": "queue-scorer", "weight": 1}
+
+
 def template(**container: Any) -> Manifest:
     """A pod template with one container."""
     return pods(engine(**container))
@@ -367,6 +375,65 @@ ROUTERS = (
         "strategy in capitals", service(role(), router(strategy="Prefix")), "spec.roles[1].strategy",
         "should match", "regex",
     ),
+    Refusal(
+        "strategy beside a whole config", service(role(), router(endpointPickerConfig="a: b")),
+        "spec.roles[1].strategy", None, "endpointPickerConfig says all of it",
+    ),
+    Refusal(
+        "scorers beside a whole config", service(role(), own_config(scorers=[QUEUES])),
+        "spec.roles[1].scorers", None, "endpointPickerConfig says all of it",
+    ),
+    Refusal(
+        "scorer without a weight", service(role(), router(scorers=[without(QUEUES, "weight")])),
+        "spec.roles[1].scorers[0]", "scorers[0].weight: Required value", "`weight`",
+    ),
+    Refusal(
+        "weight below 0", service(role(), router(scorers=[{**QUEUES, "weight": -1}])),
+        "spec.roles[1].scorers[0].weight", "greater than or equal to 0", ">= 0",
+    ),
+    Refusal(
+        "33 scorers", service(role(), router(scorers=[QUEUES] * 33)), "spec.roles[1].scorers",
+        "at most 32 items", "length <= 32",
+    ),
+    Refusal(
+        "config of more than 64 KiB", service(role(), own_config("x" * 65537)),
+        "spec.roles[1].endpointPickerConfig", "may not be more than 65536", "length <= 65536",
+    ),
+    Refusal(
+        "router with a way of rolling", service(role(), router(rolloutStrategy=rolling(maxSurge=1))),
+        "spec.roles[1].rolloutStrategy", None, "always replaced before the old one goes",
+    ),
+    Refusal(
+        "router's replicas in two spellings", service(role(), router(replicas=1, roleReplicas=2)),
+        "spec.roles[1].roleReplicas", "replicas and roleReplicas are two spellings", "disagrees with replicas 1",
+    ),
+    Refusal(
+        "router's container without a name", service(role(), router(template=pods({"image": "x"}))),
+        "spec.roles[1].template.spec.containers[0].name", "containers[0].name: Required value", "needs a name",
+    ),
+    Refusal(
+        "router's variable twice",
+        service(role(), router(template=pods({"name": "epp", "env": [{"name": "A", "value": "1"}, {"name": "A"}]}))),
+        "spec.roles[1].template.spec.containers[0].env[1].name", 'Duplicate value: {"name":"A"}', "set twice",
+    ),
+    Refusal(
+        "our label on the router's pods", service(role(), router(template={"metadata": {"labels": {OURS: "x"}}})),
+        f"spec.roles[1].template.metadata.labels.{OURS}", None, "reserved",
+    ),
+    Refusal(
+        "our annotation on the router's pods",
+        service(role(), router(template={"metadata": {"annotations": {f"{types.GROUP}/template": "x"}}})),
+        f"spec.roles[1].template.metadata.annotations.{types.GROUP}/template", None, "reserved",
+    ),
+    Refusal(
+        "our label on the router", service(role(), router(metadata={"labels": {OURS: "x"}})),
+        f"spec.roles[1].metadata.labels.{OURS}", None, "reserved",
+    ),
+    Refusal(
+        "router named like a node of a copy",
+        service(role("chat", multinode={"nodeCount": 2}), router("chat-0")), "spec.roles[1].name",
+        "LeaderWorkerSet makes such names", "LeaderWorkerSet makes such names",
+    ),
 )  # fmt: skip
 
 STRATEGY = "spec.schedulingStrategy"
@@ -439,7 +506,8 @@ GANGS = (
     Refusal(
         "minReplicas of a router",
         service(role(), router(), schedulingStrategy=gang(gang={"minReplicas": {"entry": 1}})),
-        "spec.roles[1].componentType", "each name in minReplicas must be that of an engine role", "no router",
+        "spec.schedulingStrategy.gang.minReplicas.entry",
+        "each name in minReplicas must be that of an engine role", "no engine role has that name",
     ),
     Refusal(
         "minReplicas of a role that there is not, with gang mode None",
@@ -644,6 +712,15 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted("router with no template", service(role(), router())),
     Accepted(
         "router with a partial template", service(role(), router(template={"spec": {"nodeSelector": {"a": "b"}}}))
+    ),
+    Accepted("router of no word", service(role(), without(router(), "strategy"))),
+    Accepted("router with scorers", service(role(), router(scorers=[QUEUES]))),
+    Accepted("router with a whole config", service(role(), own_config())),
+    Accepted("router before the engines", service(router(), role())),
+    Accepted("router of no pods", service(role(), router(replicas=0))),
+    Accepted(
+        "router whose containers need no image",
+        service(role(), router(template=pods({"name": "epp", "resources": {}}, {"name": "envoy"}))),
     ),
     Accepted("gang mode None without a scheduler", service(schedulingStrategy={"gang": {"mode": "None"}})),
     Accepted(

@@ -21,12 +21,14 @@ from testbed.processes import command_line
 from tools import operator_process
 from tools.operator_process import Kubectl
 
-EXAMPLE = Path("examples/cpu.yaml")
+EXAMPLE = Path("examples/router.yaml")
 SERVICE = "demo"
 STATE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fusioninfer" / "demo"
 MODELS = {"sim": "qwen", "vllm": vllm.MODEL_NAME}
 """What each engine serves; an engine is a part of the local cluster."""
 PID, LOG, KUBECONFIG = STATE / "operator.pid", STATE / "operator.log", STATE / "operator.kubeconfig"
+ROUTER = ("router", "inference-crds")
+"""Parts of the local cluster that a router needs."""
 QUESTION = "Who answers here?"
 MOST_TOKENS = 64  # the tiny model never ends by itself
 
@@ -39,7 +41,7 @@ def up(engine: str = "sim") -> None:
     if engine not in MODELS:
         sys.exit(f"there is no engine {engine}; there are {', '.join(MODELS)}")
     say(f"a Kubernetes node on this machine, with {testbed_parts.PARTS[engine].meaning}")
-    subprocess.run([sys.executable, "-m", "testbed", "up", engine], check=True)
+    subprocess.run([sys.executable, "-m", "testbed", "up", engine, *ROUTER], check=True)
     kubectl = cluster()
     say("the CRD, the operator's rights, and the operator")
     end_operator()

@@ -8,7 +8,16 @@ import pytest
 
 from fusioninfer.api import types
 from fusioninfer.api.parse import parse
-from fusioninfer.api.service import Gang, InvalidSpec, Manifest, NetworkTopology, NotYetSupported, RollingUpdate
+from fusioninfer.api.service import (
+    Gang,
+    InvalidSpec,
+    Manifest,
+    NetworkTopology,
+    NotYetSupported,
+    RollingUpdate,
+    Router,
+    Scorer,
+)
 from tests import make
 from tests.refusals import ACCEPTED, REFUSALS, Accepted, Refusal
 
@@ -40,10 +49,11 @@ def test_good_input_is_understood_or_politely_put_off(accepted: Accepted) -> Non
     [
         pytest.param(make.raw_service(disaggregation={}), "spec.disaggregation", id="disaggregation"),
         pytest.param(
-            make.raw_service(make.a_role(), {"name": "entry", "componentType": "router"}),
-            "spec.roles[1].componentType",
-            id="router",
+            make.raw_service(make.a_role(), {"name": "entry", "componentType": "router", "httproute": {}}),
+            "spec.roles[1].httproute",
+            id="httproute",
         ),
+        pytest.param(make.raw_service(make.a_role(), make.a_router(gateway={})), "spec.roles[1].gateway", id="gateway"),
     ],
 )
 def test_what_is_not_built_yet_is_refused_politely(service: Manifest, field: str) -> None:
@@ -84,6 +94,106 @@ def test_parsing_leaves_the_users_object_as_it_is() -> None:
     parse(raw)
 
     assert raw == before
+
+
+# --- the router ---------------------------------------------------------------------------------------------------
+
+
+def router_of(**fields: object) -> Router:
+    router = parse(make.raw_service(make.a_role(), {"name": "entry", "componentType": "router", **fields})).router
+    assert router is not None
+    return router
+
+
+def test_defaults_of_a_router_are_filled_in() -> None:
+    router = router_of()
+
+    assert router.name == "entry"
+    assert router.path == "spec.roles[1]"
+    assert router.input_hash
+    assert (router.strategy, router.scorers, router.config, router.release) == (None, (), None, None)
+    assert (router.replicas, router.template, router.progress_deadline_seconds) == (None, None, 600)
+    assert (router.labels, router.annotations) == ({}, {})
+
+
+def test_every_word_of_a_router_is_understood() -> None:
+    template = make.a_router_template({"name": "epp", "resources": {}})
+
+    router = router_of(
+        strategy="queue-size",
+        scorers=[{"type": "queue-scorer", "weight": 2}, {"type": "prefix-cache-scorer", "weight": 0}],
+        pickerRelease="llm-d-router-0.10",
+        replicas=3,
+        template=template,
+        progressDeadlineSeconds=60,
+        metadata={"labels": {"a": "b"}, "annotations": {"c": "d"}},
+    )
+
+    assert router.strategy == "queue-size"
+    assert router.scorers == (Scorer("queue-scorer", 2), Scorer("prefix-cache-scorer", 0))
+    assert router.release == "llm-d-router-0.10"
+    assert (router.replicas, router.template, router.progress_deadline_seconds) == (3, template, 60)
+    assert (router.labels, router.annotations) == ({"a": "b"}, {"c": "d"})
+
+
+def test_a_config_of_the_users_own_is_kept_as_text() -> None:
+    text = "apiVersion: x  # a note\n"
+
+    assert router_of(endpointPickerConfig=text).config == text
+
+
+@pytest.mark.parametrize("spelling", [{"replicas": 3}, {"roleReplicas": 3}, {"replicas": 3, "roleReplicas": 3}])
+def test_both_spellings_mean_the_same_of_a_router_too(spelling: dict[str, int]) -> None:
+    assert router_of(**spelling).replicas == 3
+
+
+@pytest.mark.parametrize("roles", [(make.a_router(), make.a_role()), (make.a_role(), make.a_router())])
+def test_a_router_is_none_of_the_engine_roles_wherever_it_stands(roles: tuple[Manifest, ...]) -> None:
+    service = parse(make.raw_service(*roles))
+
+    assert [role.name for role in service.roles] == [role.name for role in service.entry_roles] == ["inference"]
+    assert service.router is not None
+    assert roles[int(service.router.path[-2])]["name"] == "entry"
+
+
+def test_who_asks_for_no_router_gets_none() -> None:
+    assert parse(make.raw_service()).router is None
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        pytest.param({"spec": "x"}, id="spec no mapping"),
+        pytest.param({"spec": {"containers": 7}}, id="containers no list"),
+    ],
+)
+def test_what_is_no_template_at_all_is_refused_and_no_fault(template: Manifest) -> None:
+    """The API server lets none of it in; `fusioninfer render` meets it."""
+    with pytest.raises(InvalidSpec):
+        router_of(template=template)
+
+
+def routing(**fields: object) -> str:
+    return router_of(**fields).input_hash
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"strategy": "queue-size"}, id="strategy"),
+        pytest.param({"scorers": [{"type": "queue-scorer", "weight": 1}]}, id="scorers"),
+        pytest.param({"pickerRelease": "llm-d-router-0.10"}, id="release"),
+        pytest.param({"endpointPickerConfig": "a: b"}, id="config"),
+        pytest.param({"template": make.a_router_template(nodeSelector={"a": "b"})}, id="template"),
+    ],
+)
+def test_what_shapes_the_routers_pods_may_restart_them(fields: Manifest) -> None:
+    assert routing(**fields) != routing()
+
+
+@pytest.mark.parametrize("fields", [{"replicas": 3}, {"roleReplicas": 3}, {"metadata": {"labels": {"a": "b"}}}])
+def test_what_shapes_no_pod_of_the_router_restarts_none(fields: Manifest) -> None:
+    assert routing(**fields) == routing()
 
 
 # --- the gang -----------------------------------------------------------------------------------------------------
@@ -180,6 +290,17 @@ def test_what_shapes_no_pod_restarts_none(role: Manifest) -> None:
 )
 def test_what_shapes_pods_may_restart_them(role: Manifest) -> None:
     assert shaping(role) != shaping(make.a_role())
+
+
+def test_a_router_that_is_added_is_no_change_of_the_engines() -> None:
+    """Else adding one would restart engines that keep an earlier version's template."""
+    assert shaping(make.a_role(), make.a_router()) == shaping(make.a_role())
+
+
+def test_a_change_of_the_router_is_none_of_the_engines() -> None:
+    changed = make.a_router(strategy="queue-size")
+
+    assert shaping(make.a_role(), changed) == shaping(make.a_role(), make.a_router())
 
 
 def test_the_hash_of_what_the_user_wrote_is_a_promise() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from typing import Any
 
 import pytest
 
 from fusioninfer.api import names
-from fusioninfer.api.service import Manifest, Role
-from fusioninfer.build.desired import Desired, desired_objects, members
+from fusioninfer.api.service import InvalidSpec, Manifest
+from fusioninfer.build.desired import Desired, RouterObjects, members
 from fusioninfer.build.gang import Member
 from tests import make
 
@@ -19,10 +19,7 @@ def of_gang(*roles: Manifest, **gang: Any) -> Desired:
 
 
 def with_router(*roles: Manifest, **spec: Any) -> Desired:
-    """What exists beside a router, which `parse` does not let through yet."""
-    service = make.a_service(*roles, **spec)
-    router = Role("entry", "router", template=make.a_template(), replicas=1)
-    return desired_objects(replace(service, roles=(router, *service.roles)), make.ENGINES)
+    return make.desired(*roles, make.a_router(), **spec)
 
 
 @pytest.mark.parametrize(
@@ -106,5 +103,178 @@ def test_a_prefiller_that_no_router_sends_anything_is_told_of() -> None:
     roles = make.prefill_and_decode()
     told = {objects.role.name: objects.warnings for objects in make.desired(*roles).roles}
 
-    assert told == {"prefill": ("no router sends it anything: the decoders answer alone",), "decode": ()}
-    assert not any(objects.warnings for objects in with_router(*roles).roles)
+    assert told == {"prefill": ("nothing sends it any prompts yet: the decoders answer alone",), "decode": ()}
+
+
+# --- the router ---
+
+NEW = "llm-d-router-0.10"
+
+
+def router_of(*engines: Manifest, **fields: Any) -> RouterObjects:
+    """The router of a service of one worker or of `engines`."""
+    router = make.desired(*(engines or (make.a_role(),)), make.a_router(**fields)).router
+    assert router is not None
+    return router
+
+
+def engine(*words: str, **fields: Any) -> Manifest:
+    """A worker whose engine is told so."""
+    return make.a_role(template=make.a_template(make.a_container(args=["--model", "qwen", *words], **fields)))
+
+
+def plugins(router: RouterObjects) -> list[str]:
+    """The types of plug-ins in the picker's config."""
+    (picker,) = router.workload["spec"]["template"]["spec"]["initContainers"]
+    (config,) = (word for word in picker["args"] if word.startswith("--config-text="))
+    return [plugin["type"] for plugin in json.loads(config.removeprefix("--config-text="))["plugins"]]
+
+
+def test_the_routers_objects_come_last_and_its_pods_at_the_end() -> None:
+    kinds = [manifest["kind"] for manifest in with_router(make.a_role()).manifests]
+
+    assert kinds == [
+        "Service", "StatefulSet", "ServiceAccount", "RoleBinding", "Service", "InferencePool", "Deployment",
+    ]  # fmt: skip
+
+
+def test_where_the_router_stands_among_the_roles_makes_no_difference() -> None:
+    assert make.desired(make.a_router(), make.a_role()).manifests == with_router(make.a_role()).manifests
+
+
+def test_a_service_without_a_router_has_none_of_its_objects() -> None:
+    desired = make.desired()
+
+    assert desired.router is None
+    assert desired.entry == desired.direct_entry
+
+
+@pytest.mark.parametrize("engines", [(make.a_role(),), make.prefill_and_decode()], ids=["worker", "decoders"])
+def test_the_entry_leads_to_the_router_and_can_lead_past_it(engines: tuple[Manifest, ...]) -> None:
+    desired, without = with_router(*engines), make.desired(*engines)
+
+    assert desired.entry["metadata"] == desired.direct_entry["metadata"] == without.entry["metadata"]
+    assert desired.direct_entry == without.entry
+    assert desired.entry["spec"]["selector"] == names.router_labels("qwen", "entry")
+
+
+def test_the_workloads_of_engines_are_the_same_with_and_without_a_router() -> None:
+    (with_,), (without,) = with_router(make.a_role()).roles, make.desired().roles
+
+    assert with_.workload["spec"] == without.workload["spec"]
+
+
+def test_engines_on_different_ports_cannot_be_one_pool() -> None:
+    prefill, decode = make.prefill_and_decode()
+    prefill["template"]["spec"]["containers"][0]["args"] += ["--port", "9000"]
+
+    with pytest.raises(InvalidSpec) as caught:
+        with_router(prefill, decode)
+
+    assert caught.value.field == "spec.roles"
+    assert caught.value.problem == (
+        "all pods that get requests need one port, and these differ: 9000 of role 'prefill' and 8000 of role 'decode'"
+    )
+    assert make.desired(prefill, decode).router is None
+
+
+@pytest.mark.parametrize(
+    ("role", "is_enabled"),
+    [
+        pytest.param(engine(), False, id="vLLM"),
+        pytest.param(engine("--enable-lora"), True, id="vLLM with LoRA"),
+        pytest.param(engine("--enable-lora", "--lora-modules", "sql=/sql"), True, id="vLLM with adapters"),
+        pytest.param(engine(command=["vllm", "serve", "--enable-lora"]), True, id="in the command"),
+        pytest.param(
+            make.a_role(
+                template=make.a_template(
+                    {"name": "engine", "image": "lmsysorg/sglang:v0.5.4", "args": ["--lora-paths", "a=/a"]}
+                )
+            ),
+            True, id="SGLang with adapters",
+        ),
+        pytest.param(
+            make.a_role(engine="custom", template=make.a_template(make.a_container(image="mine:1", args=[],
+                        ports=[{"containerPort": 8000}], readinessProbe={"httpGet": {"path": "/", "port": 8000}}))),
+            True, id="an engine whose words are not known",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "choice", [{"strategy": "lora-affinity"}, {"scorers": [{"type": "lora-affinity-scorer", "weight": 1}]}]
+)
+def test_adapters_are_looked_for_where_an_engine_may_serve_some(
+    choice: Manifest, role: Manifest, is_enabled: bool
+) -> None:
+    if is_enabled:
+        assert "lora-affinity-scorer" in plugins(router_of(role, **choice))
+        return
+    with pytest.raises(InvalidSpec, match="no engine of this service serves LoRA adapters") as caught:
+        router_of(role, **choice)
+    assert caught.value.field.startswith("spec.roles[1].")
+
+
+def test_the_picker_is_told_whose_metrics_to_read() -> None:
+    sglang = make.a_role(template=make.a_template({"name": "engine", "image": "lmsysorg/sglang:v0.5.4"}))
+
+    assert "model-server-protocol-metrics" in plugins(router_of(sglang))
+    assert "model-server-protocol-metrics" not in plugins(router_of(engine()))
+    assert "core-metrics-extractor" in plugins(router_of(sglang, pickerRelease=NEW))
+
+
+BY_LABEL = """\
+apiVersion: inference.networking.x-k8s.io/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- {{type: by-label, parameters: {{label: {key}, validValues: ["{value}"]}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("team", "blue"), ("fusioninfer.io/role", "inference"), ("apps.kubernetes.io/pod-index", "7")],
+    ids=["of the user", "of ours", "of the StatefulSet"],
+)
+def test_a_config_may_look_for_labels_that_the_engines_pods_carry(key: str, value: str) -> None:
+    template = {"metadata": {"labels": {"team": "blue"}}, **make.a_template()}
+
+    assert plugins(
+        router_of(make.a_role(template=template), endpointPickerConfig=BY_LABEL.format(key=key, value=value))
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("team", "blue", "line 4: .*no pod of this service has the label team"),
+        ("fusioninfer.io/role", "entry", "line 4: .*no pod of this service has the label fusioninfer.io/role=entry"),
+    ],
+    ids=["nobody's", "the router's own"],
+)
+def test_a_config_that_looks_for_other_labels_is_refused(key: str, value: str, problem: str) -> None:
+    with pytest.raises(InvalidSpec, match=problem) as caught:
+        router_of(endpointPickerConfig=BY_LABEL.format(key=key, value=value))
+
+    assert caught.value.field == "spec.roles[1].endpointPickerConfig"
+
+
+@pytest.mark.parametrize(
+    ("release", "warnings"),
+    [
+        ("llm-d-inference-scheduler-0.7", ()),
+        (
+            NEW,
+            ("picker release llm-d-router-0.10 was never run by us: its config is checked against its catalogue only",),
+        ),
+    ],
+)
+def test_a_release_that_we_never_ran_is_told_of(release: str, warnings: tuple[str, ...]) -> None:
+    assert router_of(pickerRelease=release).warnings == warnings
+
+
+def test_the_router_stands_for_itself_among_the_roles() -> None:
+    role = router_of(replicas=3, progressDeadlineSeconds=60).role
+
+    assert (role.name, role.component_type, role.replicas, role.nodes_per_replica) == ("entry", "router", 3, 1)
+    assert (role.progress_deadline_seconds, role.path) == (60, "spec.roles[1]")
+    assert role not in with_router(make.a_role()).service.entry_roles

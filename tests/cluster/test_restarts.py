@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fusioninfer.build.engines import installed as engines
+from fusioninfer.build.router.strategies import installed as strategies
 from fusioninfer.cli.render import rendered
 from tests.cluster.conftest import OPERATOR
 from tests.cluster.harness import AuditLog, Manifest, Namespace, a_service, is_write, nothing_runs
@@ -151,7 +152,7 @@ def test_render_prints_what_is_applied(namespace: Namespace, operators: Operator
         namespace.apply(service)
         namespace.wait_ready("same")
 
-    documents = "".join(rendered(json.dumps(service), engines(), namespace.name)).split("---\n")[1:]
+    documents = "".join(rendered(json.dumps(service), engines(), strategies(), namespace.name)).split("---\n")[1:]
     for document, (kind, name) in zip(documents, [("service", "same"), ("statefulset", "same-inference")], strict=True):
         live: Manifest = namespace.get(kind, name)
         assert f"fusioninfer.io/applied: {live['metadata']['annotations']['fusioninfer.io/applied']}" in document

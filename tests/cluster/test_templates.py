@@ -69,7 +69,7 @@ def test_after_any_template_was_applied_nothing_is_left_to_do(
     """On one node a StatefulSet's schema and defaults are met, on two those of LeaderWorkerSet's CRD and webhook."""
     several = {"engine": "custom", "multinode": {"nodeCount": 2, "workerTemplate": template}} if nodes > 1 else {}
     raw = make.raw_service(make.a_role(template=template, **several))
-    desired = desired_objects(parse(raw), make.ENGINES)
+    desired = desired_objects(parse(raw), make.ENGINES, make.STRATEGIES)
 
     live = tuple(dry_run(signed(manifest)) for manifest in desired.manifests)
 
@@ -83,7 +83,7 @@ def test_after_any_template_was_applied_nothing_is_left_to_do(
 def test_characters_that_yaml_reads_otherwise_arrive_as_they_were_written(dry_run: DryRun) -> None:
     odd = 'a\x7fb\x85c\x9fd\u2028e\u2029f\ufeffg\uffffh\n\t"\'\\ $(X) {"j": 1} 🙂'
     template = make.a_template(make.a_container(args=[odd], env=[{"name": "ODD", "value": odd}]))
-    desired = desired_objects(parse(make.raw_service(make.a_role(template=template))), make.ENGINES)
+    desired = desired_objects(parse(make.raw_service(make.a_role(template=template))), make.ENGINES, make.STRATEGIES)
 
     live = dry_run(signed(desired.roles[0].workload))
 

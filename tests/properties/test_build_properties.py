@@ -33,7 +33,7 @@ def services(draw: st.DrawFn) -> Manifest:
 @given(services())
 def test_what_is_built_is_named_owned_and_labelled(raw: Manifest) -> None:
     service = parse(raw)
-    manifests = desired_objects(service, make.ENGINES).manifests
+    manifests = desired_objects(service, make.ENGINES, make.STRATEGIES).manifests
 
     assert len({(m["kind"], m["metadata"]["name"]) for m in manifests}) == len(manifests)
     for manifest in manifests:
@@ -47,7 +47,7 @@ def test_what_is_built_is_named_owned_and_labelled(raw: Manifest) -> None:
 
 @given(services())
 def test_every_selector_matches_the_pods_that_it_is_meant_for(raw: Manifest) -> None:
-    entry, workload = desired_objects(parse(raw), make.ENGINES).manifests
+    entry, workload = desired_objects(parse(raw), make.ENGINES, make.STRATEGIES).manifests
     labels = workload["spec"]["template"]["metadata"]["labels"].items()
 
     assert entry["spec"]["selector"].items() <= labels
@@ -57,7 +57,7 @@ def test_every_selector_matches_the_pods_that_it_is_meant_for(raw: Manifest) -> 
 @given(services())
 def test_the_users_own_words_are_all_there(raw: Manifest) -> None:
     before = copy.deepcopy(raw)
-    (role,) = desired_objects(parse(raw), make.ENGINES).roles
+    (role,) = desired_objects(parse(raw), make.ENGINES, make.STRATEGIES).roles
     written = raw["spec"]["roles"][0]["template"]["spec"]
     built = role.workload["spec"]["template"]["spec"]
 
@@ -74,15 +74,15 @@ def test_the_users_own_words_are_all_there(raw: Manifest) -> None:
 
 @given(services())
 def test_building_twice_gives_the_same(raw: Manifest) -> None:
-    first = [signed(m) for m in desired_objects(parse(raw), make.ENGINES).manifests]
-    second = [signed(m) for m in desired_objects(parse(copy.deepcopy(raw)), make.ENGINES).manifests]
+    first = [signed(m) for m in desired_objects(parse(raw), make.ENGINES, make.STRATEGIES).manifests]
+    second = [signed(m) for m in desired_objects(parse(copy.deepcopy(raw)), make.ENGINES, make.STRATEGIES).manifests]
 
     assert first == second
 
 
 @given(services())
 def test_a_second_plan_is_empty(raw: Manifest) -> None:
-    desired = desired_objects(parse(raw), make.ENGINES)
+    desired = desired_objects(parse(raw), make.ENGINES, make.STRATEGIES)
     live = tuple(make.applied(manifest) for manifest in desired.manifests)
 
     assert plan_changes(desired, make.a_snapshot(raw, children=live)) == Plan()

@@ -270,7 +270,7 @@ class Cluster:
 
     @property
     def desired(self) -> Desired:
-        return desired_objects(parse(self.wishes.raw()), make.ENGINES)
+        return desired_objects(parse(self.wishes.raw()), make.ENGINES, make.STRATEGIES)
 
     def turn(self, writes: int = ENOUGH) -> bool:
         """One turn of the operator, ended after so many writes; whether there was anything to write."""
@@ -459,7 +459,7 @@ class Cluster:
     def asked(self) -> dict[str, tuple[int, int]]:
         """By role, the copies that the gang needs and the nodes of each, once all is as asked."""
         copies = {}
-        for role in self.desired.service.engine_roles:
+        for role in self.desired.service.roles:
             lives = [live for live in self._workloads() if live.manifest["metadata"]["name"] == f"qwen-{role.name}"]
             scaled = lives[0].manifest["spec"]["replicas"] if lives else 1
             copies[role.name] = scaled if role.replicas is None else role.replicas

@@ -50,7 +50,7 @@ def creating() -> Plan:
 
 async def carried_out(kube: requests.Kube, plan: Plan) -> tuple[Outcome, list[Child]]:
     noted: list[Child] = []
-    return await carry_out(kube, plan, noted.append), noted
+    return await carry_out(kube, plan, lambda _, child: noted.append(child)), noted
 
 
 async def exists(server: MemoryServer, resource: requests.Resource, name: str) -> bool:

@@ -398,3 +398,352 @@ def test_a_gang_that_is_not_asked_for_any_more_holds_up_nothing_where_its_kind_i
 
     assert kinds(plan_) == [["StatefulSet"]]
     assert not plan_.gang_is_uninstalled
+
+
+# --- the router ---------------------------------------------------------------------------------------------------
+
+ENGINE = make.a_role()
+ROUTER = make.a_router()
+ROUTED = (ENGINE, ROUTER)
+NEW = "llm-d-router-0.10"
+PAST_IT = make.desired().entry["spec"]["selector"]
+TO_IT = names.router_labels("qwen", "entry")
+
+
+def mark(*roles: Manifest) -> str:
+    """That of the template of the router's pods."""
+    router = make.desired(*(roles or ROUTED)).router
+    assert router is not None
+    return make.mark_of(router.workload)
+
+
+def plan_router(
+    *pods: Manifest,
+    children: tuple[Manifest, ...] = (),
+    roles: tuple[Manifest, ...] = ROUTED,
+    unserved: tuple[str, ...] = (),
+    **spec: Any,
+) -> Plan:
+    raw = make.raw_service(*roles, **spec)
+    snapshot = make.a_snapshot(raw, children=children, pods=pods, unserved=unserved)
+    return plan_changes(make.desired(*roles, **spec), snapshot)
+
+
+def leads(plan: Plan) -> Manifest | None:
+    """Whom the entry is led to; None: it is left as it is."""
+    found = [step.manifest["spec"]["selector"] for step in plan.applies if step.name == "qwen"]
+    return found[0] if found else None
+
+
+def applied_kinds(plan: Plan) -> list[str]:
+    return [step.resource.kind for step in plan.applies]
+
+
+ALL_OF_IT = ["ServiceAccount", "RoleBinding", "Service", "InferencePool", "Deployment"]
+
+
+def test_a_service_is_made_with_its_router_at_once() -> None:
+    plan_ = plan_router()
+
+    assert kinds(plan_) == [["Service", *ALL_OF_IT, "StatefulSet"]]
+    assert all(step.creates for step in plan_.applies)
+    assert leads(plan_) == TO_IT
+    assert not plan_.router_is_bypassed
+
+
+@pytest.mark.parametrize(
+    "router",
+    [
+        pytest.param(make.a_router(), id="0.7"),
+        pytest.param(make.a_router(replicas=2), id="a budget"),
+        pytest.param({"name": "entry", "componentType": "router"}, id="replicas are others'"),
+        pytest.param(make.a_router(pickerRelease=NEW), id="0.10"),
+        pytest.param(make.a_router(template=make.a_router_template(nodeSelector={"a": "b"})), id="own template"),
+    ],
+)
+def test_a_router_that_was_applied_is_not_applied_again(router: Manifest) -> None:
+    roles = (ENGINE, router)
+    pods = (make.a_ready_pod(), make.a_router_pod(template=mark(*roles)))
+
+    assert plan_router(*pods, children=live_objects(*roles), roles=roles) == Plan()
+
+
+def test_the_copies_of_the_engines_write_nothing_on_the_router() -> None:
+    more = (make.a_role(replicas=3), ROUTER)
+
+    plan_ = plan_router(make.a_router_pod(template=mark()), children=live_objects(*ROUTED), roles=more)
+
+    assert applied_kinds(plan_) == ["StatefulSet"]
+
+
+@pytest.mark.parametrize(
+    "router",
+    [make.a_router(strategy="queue-size"), make.a_router(template=make.a_router_template(nodeSelector={"a": "b"}))],
+    ids=["strategy", "template"],
+)
+def test_a_change_of_the_router_is_written_to_its_deployment_alone(router: Manifest) -> None:
+    plan_ = plan_router(
+        make.a_router_pod(template=mark()), children=live_objects(*ROUTED), roles=(ENGINE, router)
+    )  # fmt: skip
+
+    assert applied_kinds(plan_) == ["Deployment"]
+    assert not plan_.router_is_bypassed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "applied", "deleted"),
+    [
+        pytest.param(1, 2, ["PodDisruptionBudget", "Deployment"], [], id="a second pod"),
+        pytest.param(2, 3, ["Deployment"], [], id="a third"),
+        pytest.param(2, 1, ["Deployment"], ["PodDisruptionBudget"], id="one again"),
+        pytest.param(2, 0, ["Deployment"], ["PodDisruptionBudget"], id="none"),
+    ],
+)
+def test_the_budget_comes_and_goes_with_the_second_pod(
+    before: int, after: int, applied: list[str], deleted: list[str]
+) -> None:
+    children = live_objects(ENGINE, make.a_router(replicas=before))
+
+    plan_ = plan_router(children=children, roles=(ENGINE, make.a_router(replicas=after)))
+
+    assert applied_kinds(plan_) == applied
+    assert [step.resource.kind for step in plan_.deletes] == deleted
+
+
+def test_a_release_without_a_pool_leaves_none_behind() -> None:
+    roles = (ENGINE, make.a_router(pickerRelease=NEW))
+
+    plan_ = plan_router(make.a_router_pod(template=mark()), children=live_objects(*ROUTED), roles=roles)
+
+    assert applied_kinds(plan_) == ["Deployment"]
+    assert [(step.resource.kind, step.name) for step in plan_.deletes] == [
+        ("Service", "qwen-entry"),
+        ("InferencePool", "qwen-entry"),
+    ]
+
+
+@pytest.mark.parametrize("part", ALL_OF_IT)
+def test_a_part_that_is_gone_is_made_again(part: str) -> None:
+    children = tuple(
+        live for live in live_objects(*ROUTED)
+        if (live["kind"], live["metadata"]["name"]) != (part, "qwen-entry")
+    )  # fmt: skip
+
+    plan_ = plan_router(make.a_router_pod(template=mark()), children=children)
+
+    assert applied_kinds(plan_) == [part]
+    assert not plan_.deletes
+
+
+@pytest.mark.parametrize("part", ["RoleBinding", "InferencePool", "Deployment"])
+def test_what_somebody_else_changed_of_a_part_is_taken_back(part: str) -> None:
+    children = live_objects(*ROUTED)
+    (live,) = (child for child in children if child["kind"] == part)
+    fields = live["metadata"]["managedFields"][0]["fieldsV1"]
+    fields.pop("f:roleRef" if part == "RoleBinding" else "f:spec")
+
+    plan_ = plan_router(make.a_router_pod(template=mark()), children=children)
+
+    assert applied_kinds(plan_) == [part]
+    assert plan_.applies[0].reason == f"somebody else changed {'roleRef' if part == 'RoleBinding' else 'spec'}"
+
+
+@pytest.mark.parametrize("part", ALL_OF_IT)
+def test_a_strangers_part_is_left_alone_and_named(part: str) -> None:
+    children = live_objects(*ROUTED)
+    (live,) = (c for c in children if (c["kind"], c["metadata"]["name"]) == (part, "qwen-entry"))
+    live["metadata"]["ownerReferences"] = [{"uid": "x", "kind": "Job", "name": "x", "controller": True}]
+
+    plan_ = plan_router(make.a_router_pod(template=mark()), children=children)
+
+    assert plan_.is_empty
+    (taken,) = plan_.taken
+    assert (taken.kind, taken.name, taken.holder) == (part, "qwen-entry", "Job 'x'")
+
+
+# --- who is led where ---
+
+
+def test_a_router_that_is_added_takes_nobody_on_before_it_answers() -> None:
+    children = live_objects(ENGINE)
+
+    plan_ = plan_router(make.a_ready_pod(), children=children)
+
+    assert [kind for kind in applied_kinds(plan_) if kind != "StatefulSet"] == ALL_OF_IT
+    assert leads(plan_) is None
+    assert plan_.router_is_bypassed
+
+
+ADDED = (live_objects(ENGINE)[0], *live_objects(*ROUTED)[1:])
+"""A router that was added: all of it is there, and the entry leads past it."""
+
+
+@pytest.mark.parametrize(
+    "pods",
+    [
+        pytest.param((), id="no pod"),
+        pytest.param((make.a_router_pod(template=mark(), ready=False),), id="a pod that is not ready"),
+        pytest.param((make.that_ends(make.a_router_pod(template=mark())),), id="a pod that ends"),
+    ],
+)
+def test_clients_are_led_past_a_new_router_that_does_not_answer(pods: tuple[Manifest, ...]) -> None:
+    plan_ = plan_router(make.a_ready_pod(), *pods, children=ADDED)
+
+    assert plan_.is_empty
+    assert plan_.router_is_bypassed
+
+
+def test_clients_are_led_to_a_new_router_once_it_answers() -> None:
+    plan_ = plan_router(make.a_ready_pod(), make.a_router_pod(template=mark()), children=ADDED)
+
+    assert applied_kinds(plan_) == ["Service"]
+    assert leads(plan_) == TO_IT
+    assert not plan_.router_is_bypassed
+
+
+@pytest.mark.parametrize("pods", [(), (make.a_router_pod(template=mark(), ready=False),)], ids=["no pod", "not ready"])
+def test_clients_stay_with_a_router_that_answered_once(pods: tuple[Manifest, ...]) -> None:
+    """Else they would be sent to and fro between two ways of being served."""
+    plan_ = plan_router(make.a_ready_pod(), *pods, children=live_objects(*ROUTED))
+
+    assert plan_.is_empty
+    assert not plan_.router_is_bypassed
+
+
+def test_what_somebody_did_to_the_entry_is_put_right_whether_or_not_the_router_answers() -> None:
+    entry, *others = live_objects(*ROUTED)
+    entry["spec"]["selector"] = {"app": "mine"}
+    del entry["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:selector"]
+    children = (entry, *others)
+
+    assert leads(plan_router(make.a_router_pod(template=mark()), children=children)) == TO_IT
+    assert leads(plan_router(children=children)) == PAST_IT
+
+
+def test_a_strangers_entry_is_not_led_past_the_router_either() -> None:
+    entry, *others = live_objects(*ROUTED)
+    entry["spec"]["selector"] = {"app": "theirs"}
+    entry["metadata"]["ownerReferences"] = [{"uid": "x", "kind": "Job", "name": "x", "controller": True}]
+
+    plan_ = plan_router(make.a_ready_pod(), children=(entry, *others))
+
+    assert plan_.is_empty
+    assert [taken.name for taken in plan_.taken] == ["qwen"]
+    assert not plan_.router_is_bypassed
+
+
+def test_clients_of_a_renamed_router_are_led_past_both_until_the_new_one_answers() -> None:
+    roles = (ENGINE, make.a_router(name="gate"))
+
+    plan_ = plan_router(
+        make.a_ready_pod(), make.a_router_pod(template=mark()), children=live_objects(*ROUTED), roles=roles
+    )
+
+    assert leads(plan_) == PAST_IT
+    assert plan_.router_is_bypassed
+    assert {step.name for step in plan_.deletes} == {"qwen-entry"}
+
+
+def test_a_pod_of_an_engine_that_had_the_routers_name_is_none_of_its_own() -> None:
+    """A worker called like the router was renamed: its pods go on for a while, and route nothing."""
+    roles = (make.a_role(name="chat"), ROUTER)
+    before = live_objects(make.a_role(name="entry"))
+    children = (*before, *live_objects(*roles)[1:])
+
+    plan_ = plan_router(make.a_ready_pod(workload="qwen-entry"), children=children, roles=roles)
+
+    assert leads(plan_) is None
+    assert plan_.router_is_bypassed
+
+
+def test_a_router_that_is_removed_finishes_its_requests_and_then_goes_with_all_its_parts() -> None:
+    children = live_objects(ENGINE, make.a_router(replicas=2))
+    pods = make.a_ready_pod(), make.a_router_pod(template=mark())
+
+    ending = plan_router(*pods, children=children, roles=(ENGINE,))
+    ended = plan_router(pods[0], children=children, roles=(ENGINE,))
+
+    assert leads(ending) == leads(ended) == PAST_IT
+    assert set(applied_kinds(ending)) <= {"Service", "StatefulSet"}
+    picker = {"ServiceAccount", "RoleBinding", "InferencePool"}
+    assert {step.resource.kind for step in ended.deletes} == {*ALL_OF_IT, "PodDisruptionBudget"}
+    assert {step.resource.kind for step in ending.deletes} == {*ALL_OF_IT, "PodDisruptionBudget"} - picker
+    assert {step.name for step in ended.deletes} == {"qwen-entry"}
+    assert {step.propagation for step in ended.deletes} == {"Background"}
+
+
+# --- where pools are not installed ---
+
+NO_POOLS = ("InferencePool",)
+
+
+def test_where_pools_are_not_installed_all_but_the_router_is_made() -> None:
+    plan_ = plan_router(unserved=NO_POOLS)
+
+    assert applied_kinds(plan_) == ["Service", "StatefulSet"]
+    assert plan_.router_is_uninstalled
+    assert leads(plan_) == TO_IT
+
+
+def test_where_pools_are_not_installed_a_router_that_is_added_takes_nobody_on() -> None:
+    plan_ = plan_router(make.a_ready_pod(), children=live_objects(ENGINE), unserved=NO_POOLS)
+
+    assert leads(plan_) is None
+    assert plan_.router_is_uninstalled
+    assert plan_.router_is_bypassed
+
+
+def test_once_pools_are_installed_the_router_is_made() -> None:
+    children = tuple(live for live in live_objects(*ROUTED) if live["metadata"]["name"] != "qwen-entry")
+
+    assert applied_kinds(plan_router(children=children)) == ALL_OF_IT
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        pytest.param(ROUTED, id="no change"),
+        pytest.param((ENGINE, make.a_router(strategy="queue-size")), id="another strategy"),
+        pytest.param((ENGINE, make.a_router(name="gate")), id="another name"),
+        pytest.param((make.a_role(name="chat"), ROUTER), id="another name of the engine's role"),
+    ],
+)
+def test_while_pools_are_gone_nothing_is_deleted_nor_changed_of_the_router(roles: tuple[Manifest, ...]) -> None:
+    children = tuple(live for live in live_objects(*ROUTED) if live["kind"] != "InferencePool")
+    pods = (make.a_ready_pod(), make.a_router_pod(template=mark()))
+
+    plan_ = plan_router(*pods, children=children, roles=roles, unserved=NO_POOLS)
+
+    assert not plan_.deletes
+    assert not {step.name for step in plan_.applies} & {"qwen-entry", "qwen-gate"}
+    assert plan_.router_is_uninstalled
+
+
+def test_engines_go_on_changing_while_pools_are_gone() -> None:
+    more = (make.a_role(replicas=3), ROUTER)
+
+    plan_ = plan_router(children=live_objects(*ROUTED), roles=more, unserved=NO_POOLS)
+
+    assert applied_kinds(plan_) == ["StatefulSet"]
+
+
+def test_a_release_that_needs_no_pool_does_not_wait_for_the_kind() -> None:
+    plan_ = plan_router(roles=(ENGINE, make.a_router(pickerRelease=NEW)), unserved=NO_POOLS)
+
+    assert applied_kinds(plan_) == ["Service", "ServiceAccount", "RoleBinding", "Deployment", "StatefulSet"]
+    assert not plan_.router_is_uninstalled
+
+
+def test_a_router_that_is_removed_where_pools_are_not_installed_goes() -> None:
+    children = tuple(live for live in live_objects(*ROUTED) if live["kind"] != "InferencePool")
+
+    plan_ = plan_router(make.a_ready_pod(), children=children, roles=(ENGINE,), unserved=NO_POOLS)
+
+    assert {step.resource.kind for step in plan_.deletes} == {*ALL_OF_IT} - {"InferencePool"}
+    assert leads(plan_) == PAST_IT
+
+
+def test_where_gangs_are_not_installed_the_router_is_made_and_no_engine() -> None:
+    plan_ = plan_router(unserved=UNSERVED, schedulingStrategy=make.GANG)
+
+    assert kinds(plan_) == [["Service", *ALL_OF_IT]]

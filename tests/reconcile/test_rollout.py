@@ -8,8 +8,8 @@ import pytest
 
 from fusioninfer.api import names
 from fusioninfer.api.service import Manifest
-from fusioninfer.build.desired import Desired
-from fusioninfer.reconcile.rollout import Size, next_size, staged, surplus
+from fusioninfer.build.desired import Desired, RouterObjects
+from fusioninfer.reconcile.rollout import Size, Staged, next_size, staged, surplus
 from fusioninfer.reconcile.snapshot import Pod, StatefulSet
 from tests import make
 
@@ -252,3 +252,142 @@ def test_a_surge_begins_with_the_new_template_and_ends_with_the_old_size() -> No
 )
 def test_a_surge_in_percent_is_rounded_up(max_surge: int | str, copies: int, lent: int) -> None:
     assert surplus(max_surge, copies) == lent
+
+
+# --- the router ---------------------------------------------------------------------------------------------------
+
+ROUTER = make.a_router()
+
+
+def router_of(*roles: Manifest) -> RouterObjects:
+    router = make.desired(*(roles or (make.a_role(), ROUTER))).router
+    assert router is not None
+    return router
+
+
+def stage_router(wanted: RouterObjects, live: Manifest) -> Staged:
+    deployment = make.a_snapshot(children=(live,)).workload("qwen-entry", "Deployment")
+    assert deployment is not None
+    return staged(wanted.workload, wanted.role, deployment, ())
+
+
+def of_an_earlier_version(router: RouterObjects) -> Manifest:
+    """The Deployment as it stands, made when our Envoy had another image."""
+    workload = router.workload
+    (envoy,) = workload["spec"]["template"]["spec"]["containers"]
+    spec = {**workload["spec"]["template"]["spec"], "containers": [{**envoy, "image": "envoy:earlier"}]}
+    mark = {names.TEMPLATE: "of-the-earlier-version"}
+    return make.applied(
+        {
+            **workload,
+            "metadata": {**workload["metadata"], "annotations": {**workload["metadata"]["annotations"], **mark}},
+            "spec": {
+                **workload["spec"],
+                "template": {
+                    "metadata": {**workload["spec"]["template"]["metadata"], "annotations": mark},
+                    "spec": spec,
+                },
+            },
+        }
+    )
+
+
+def test_the_routers_template_is_kept_if_only_we_would_build_it_differently() -> None:
+    live = of_an_earlier_version(router_of())
+
+    step = stage_router(router_of(), live)
+
+    assert step.update_pending
+    assert step.manifest["spec"]["template"] == live["spec"]["template"]
+    assert make.mark_of(step.manifest) == "of-the-earlier-version"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"replicas": 3}, id="replicas"),
+        pytest.param({"metadata": {"labels": {"a": "b"}}}, id="labels of the Deployment"),
+    ],
+)
+def test_the_routers_template_is_kept_through_changes_that_shape_no_pod(change: Manifest) -> None:
+    wanted = router_of(make.a_role(), {**ROUTER, **change})
+
+    step = stage_router(wanted, of_an_earlier_version(router_of()))
+
+    assert step.update_pending
+    assert step.manifest["spec"]["replicas"] == wanted.workload["spec"]["replicas"]
+    assert step.manifest["metadata"]["labels"] == wanted.workload["metadata"]["labels"]
+
+
+def test_a_change_of_the_router_brings_its_template_up_to_date() -> None:
+    wanted = router_of(make.a_role(), make.a_router(strategy="queue-size"))
+
+    step = stage_router(wanted, of_an_earlier_version(router_of()))
+
+    assert step == Staged(wanted.workload)
+
+
+def test_more_copies_of_the_engines_are_no_change_of_the_router() -> None:
+    wanted = router_of(make.a_role(replicas=5), ROUTER)
+
+    assert stage_router(wanted, of_an_earlier_version(router_of())).update_pending
+
+
+def engine(**container: Any) -> Manifest:
+    return make.a_role(template=make.a_template(make.a_container(**container)))
+
+
+@pytest.mark.parametrize(
+    ("router", "before", "after"),
+    [
+        pytest.param(
+            make.a_router(pickerRelease="llm-d-router-0.10"),
+            engine(), engine(args=["--model", "qwen", "--port", "9000"]),
+            id="the engines' port",
+        ),
+        pytest.param(
+            make.a_router(),
+            engine(), engine(image="lmsysorg/sglang:v0.5.4", args=["--model-path", "qwen", "--port", "8000"]),
+            id="another engine, with other metrics",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_picker_is_told_of_the_engines_follows_them(
+    router: Manifest, before: Manifest, after: Manifest
+) -> None:
+    """The user has changed it, if only in another role; else the picker would go on with what is so no more."""
+    was, is_ = router_of(before, router), router_of(after, router)
+    assert make.mark_of(was.workload) != make.mark_of(is_.workload)
+
+    step = stage_router(is_, make.applied(was.workload))
+
+    assert not step.update_pending
+    assert step.manifest["spec"]["template"] == is_.workload["spec"]["template"]
+
+
+def test_the_routers_replicas_are_others_if_the_user_does_not_say() -> None:
+    unsaid = {key: value for key, value in ROUTER.items() if key != "replicas"}
+    live = make.applied(router_of(make.a_role(), unsaid).workload)
+    live["spec"]["replicas"] = 5
+
+    step = stage_router(router_of(make.a_role(), unsaid), live)
+
+    assert "replicas" not in step.manifest["spec"]
+    assert not step.update_pending
+
+
+def test_the_routers_replicas_are_let_go_of_without_a_fall_to_one() -> None:
+    live = make.applied(router_of(make.a_role(), make.a_router(replicas=4)).workload)
+    unsaid = {key: value for key, value in ROUTER.items() if key != "replicas"}
+
+    assert stage_router(router_of(make.a_role(), unsaid), live).manifest["spec"]["replicas"] == 4
+
+
+def test_no_surge_is_lent_to_a_deployment_which_has_its_own() -> None:
+    wanted = router_of(make.a_role(), make.a_router(replicas=3, strategy="queue-size"))
+    live = make.applied(router_of(make.a_role(), make.a_router(replicas=3)).workload)
+
+    step = stage_router(wanted, live)
+
+    assert step.manifest == wanted.workload
+    assert names.SURGE not in step.manifest["metadata"]["annotations"]

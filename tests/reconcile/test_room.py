@@ -31,7 +31,7 @@ def limits(**amounts: Any) -> Manifest:
 
 def facts(*pods: Manifest, roles: tuple[Manifest, ...]) -> tuple[RoleFacts, ...]:
     raw = make.raw_service(*roles)
-    desired = desired_objects(parse(raw), make.ENGINES)
+    desired = desired_objects(parse(raw), make.ENGINES, make.STRATEGIES)
     children = tuple(make.applied(objects.workload) for objects in desired.roles)
     return facts_of(desired, make.a_snapshot(raw, children=children, pods=pods)).roles
 
@@ -123,11 +123,11 @@ def test_what_pods_need_and_what_is_short_of_it_is_told_in_numbers(
         ),
         pytest.param(
             {"cpu": "500m", "memory": "64Gi"}, "0/2 nodes are available: 2 Insufficient memory.",
-            "2 pods x 500m cpu, 64Gi memory", "2 x 64Gi memory", id="with a unit: as it was written, so many times",
+            "2 pods x 500m cpu, 64Gi memory", "128Gi memory", id="with a unit",
         ),
         pytest.param(
             {"cpu": 8, "memory": "64Gi"}, "0/2 nodes are available: 1 Insufficient cpu, 2 Insufficient memory.",
-            "2 pods x 8 cpu, 64Gi memory", "16 cpu, 2 x 64Gi memory", id="all that is named",
+            "2 pods x 8 cpu, 64Gi memory", "16 cpu, 128Gi memory", id="all that is named",
         ),
         pytest.param(
             {"gpu": 1, "cpu": 8}, "0/5 nodes are available: 5 Insufficient cpu.", "2 pods x 1 nvidia.com/gpu",
@@ -163,8 +163,8 @@ def test_amounts_with_units_of_several_containers_can_be_added_up_by_who_reads_t
 
     waits = room(unplaced(0, message), unplaced(1, message), roles=(role(*containers),))
 
-    assert waits.needs == "2 pods x 1Gi + 64Gi memory"
-    assert "2 x 1Gi + 64Gi memory" not in waits.short
+    assert waits.needs == "2 pods x 65Gi memory"
+    assert "130Gi memory short" in waits.short
 
 
 @pytest.mark.parametrize(

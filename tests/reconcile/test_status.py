@@ -36,7 +36,7 @@ def status(
 ) -> InferenceServiceStatus:
     """The status of a service whose children stand as applied and whose pods are `pods`."""
     raw = make.raw_service(role or make.a_role(), **spec)
-    desired = desired_objects(parse(raw), make.ENGINES)
+    desired = desired_objects(parse(raw), make.ENGINES, make.STRATEGIES)
     entry, workload = desired.manifests
     children = (make.applied(entry), {**make.applied(workload), **(live or {})})
     return status_in(make.a_snapshot(raw, children=children, pods=pods), outcome, previous, now)
@@ -50,7 +50,7 @@ def status_in(
 ) -> InferenceServiceStatus:
     """The status of the service in `snapshot`."""
     service = parse(snapshot.service.raw)
-    desired = desired_objects(service, make.ENGINES)
+    desired = desired_objects(service, make.ENGINES, make.STRATEGIES)
     facts = facts_of(desired, snapshot)
     return status_of(Seen(facts, plan_changes(desired, snapshot), outcome or Outcome(), now, previous))
 
@@ -701,5 +701,349 @@ def test_prefillers_without_a_router_are_told_with_the_acceptance() -> None:
     told = conditions(gang_status(*SERVING, phase="Running"))["Accepted"]
 
     assert (told.status, told.reason) == ("True", "AcceptedWithWarnings")
-    assert "role prefill: no router sends it anything: the decoders answer alone" in told.message
+    assert "role prefill: nothing sends it any prompts yet: the decoders answer alone" in told.message
     assert "role decode: no router" not in told.message
+
+
+# --- the router ---------------------------------------------------------------------------------------------------
+
+ROUTED = (make.a_role(), make.a_router())
+TWO_PODS = (make.a_role(), make.a_router(replicas=2))
+
+
+def mark(*roles: Manifest) -> str:
+    router = make.desired(*(roles or ROUTED)).router
+    assert router is not None
+    return make.mark_of(router.workload)
+
+
+def routed(
+    *pods: Manifest,
+    roles: tuple[Manifest, ...] = ROUTED,
+    past_it: bool = False,
+    without: tuple[str, ...] = (),
+    unserved: tuple[str, ...] = (),
+    outcome: Outcome | None = None,
+    previous: InferenceServiceStatus | None = None,
+    now: datetime = NOON,
+    **spec: Any,
+) -> InferenceServiceStatus:
+    """The status of a service whose children stand as applied, but for kinds `without`; `past_it`: a router was added,
+    and the entry does not lead to it yet."""
+    desired = make.desired(*roles, **spec)
+    entry = desired.direct_entry if past_it else desired.entry
+    manifests = [entry, *(m for m in desired.manifests[1:] if m["kind"] not in without)]
+    children = tuple(make.applied(manifest) for manifest in manifests)
+    raw = make.raw_service(*roles, **spec)
+    return status_in(make.a_snapshot(raw, children=children, pods=pods, unserved=unserved), outcome, previous, now)
+
+
+ENGINE = make.a_ready_pod()
+READY = make.a_router_pod(template=mark())
+NOT_READY = make.a_router_pod(template=mark(), ready=False)
+
+
+def waiting_picker(reason: str, message: str = "", **fields: Any) -> Manifest:
+    """A pod of the router whose picker does not run."""
+    picker = {"name": "epp", "state": {"waiting": {"reason": reason, "message": message}}, **fields}
+    return make.a_router_pod(template=mark(), ready=False, phase="Pending", initContainerStatuses=[picker])
+
+
+def deaf(*names: str) -> Manifest:
+    """A pod of the router whose containers run, and of which those are not ready."""
+
+    def container(name: str) -> Manifest:
+        return {"name": name, "started": True, "ready": name not in names, "state": {"running": {}}}
+
+    epp, envoy = container("epp"), container("envoy")
+    return make.a_router_pod(template=mark(), ready=False, initContainerStatuses=[epp], containerStatuses=[envoy])
+
+
+def test_a_service_whose_engines_and_router_all_answer_is_ready() -> None:
+    ready = routed(ENGINE, READY)
+
+    assert answers(ready) == {
+        "Accepted": "True/Accepted",
+        "Scheduled": "True/Scheduled",
+        "WorkloadsReady": "True/AllReplicasReady",
+        "RouterReady": "True/Routing",
+        "Available": "True/Serving",
+        "Progressing": "False/RolledOut",
+        "Degraded": "False/AsExpected",
+        "Ready": "True/Ready",
+    }
+    assert conditions(ready)["RouterReady"].message == "picker and Envoy are ready in 1 of 1 pods"
+    assert conditions(ready)["Scheduled"].message == "all 2 pods are bound"
+    assert conditions(ready)["Ready"].message == (
+        "every copy is ready; requests are answered at http://qwen.default.svc"
+    )
+    assert ready.url == "http://qwen.default.svc"
+
+
+def test_the_router_has_its_component() -> None:
+    components = routed(ENGINE, READY).components
+
+    assert components.keys() == {"inference", "entry"}
+    entry = msgspec.to_builtins(components["entry"])
+    assert entry == {
+        "desiredReplicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "nodesPerReplica": 1, "totalPods": 1,
+        "readyPods": 1, "phase": "Running", "reason": "Running", "message": "1 of 1 copies are ready",
+        "lastUpdateTime": "2026-11-24T12:00:00Z",
+        "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen-entry"},
+        "selector": "fusioninfer.io/service=qwen,fusioninfer.io/role=entry",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pods", "router", "words"),
+    [
+        pytest.param((), "False/PodsMissing", "Deployment qwen-entry has made 0 of 1 pods", id="no pod"),
+        pytest.param((NOT_READY,), "False/PodPending", "was just made", id="a pod that was just made"),
+        pytest.param(
+            (waiting_picker("ImagePullBackOff", "Back-off pulling image none:1"),), "False/ImagePullBackOff",
+            "container epp: ImagePullBackOff: Back-off pulling image none:1", id="the picker's image",
+        ),
+        pytest.param(
+            (waiting_picker("CrashLoopBackOff", restartCount=4, lastState=ENDED),), "False/CrashLoopBackOff",
+            "container epp: ended with exit code 3, 4 restarts", id="the picker crashes",
+        ),
+        pytest.param(
+            (deaf("envoy"),), "False/ReadinessProbeFailing",
+            "container envoy runs, but its readiness probe does not pass", id="Envoy is not ready",
+        ),
+        pytest.param(
+            (deaf("epp", "envoy"),), "False/ReadinessProbeFailing",
+            "container epp runs, but its readiness probe does not pass", id="the picker is not ready, and so not Envoy",
+        ),
+        pytest.param(
+            (make.without_node(READY, message="0/5 nodes are available: 5 Insufficient cpu."),),
+            "False/Unschedulable", "5 Insufficient cpu", id="no room",
+        ),
+    ],
+)  # fmt: skip
+def test_a_router_that_is_down_closes_the_way_in_and_names_the_hop(
+    pods: tuple[Manifest, ...], router: str, words: str
+) -> None:
+    down = routed(ENGINE, *pods)
+
+    said = conditions(down)
+    assert answers(down)["RouterReady"] == router
+    assert said["RouterReady"].message.startswith("router entry: 0 of 1 pods are ready; ")
+    assert words in said["RouterReady"].message
+    for kind in ("Available", "Ready"):
+        assert (said[kind].status, said[kind].message) == ("False", said["RouterReady"].message)
+    assert answers(down)["WorkloadsReady"] == "True/AllReplicasReady"
+    assert answers(down)["Accepted"] == "True/Accepted"
+
+
+@pytest.mark.parametrize(
+    ("pods", "reason", "words"),
+    [
+        pytest.param((), "PodsPending", "0 of 1 pods of role entry are bound", id="not made yet"),
+        pytest.param(
+            (make.without_node(READY, message="0/5 nodes are available: 5 Insufficient cpu."),), "Unschedulable",
+            "1 of 2 pods are bound; without a node: 1 pod x 500m cpu, 384Mi memory; 500m cpu short for entry; the "
+            "scheduler says: 0/5 nodes are available: 5 Insufficient cpu",
+            id="no room",
+        ),
+    ],
+)  # fmt: skip
+def test_pods_of_the_router_need_a_node_too(pods: tuple[Manifest, ...], reason: str, words: str) -> None:
+    scheduled = conditions(routed(ENGINE, *pods))["Scheduled"]
+
+    assert (scheduled.status, scheduled.reason) == ("False", reason)
+    assert scheduled.message == words
+
+
+def test_a_router_whose_pods_crash_waits_for_the_user_while_engines_are_whole() -> None:
+    stalled = routed(ENGINE, waiting_picker("CrashLoopBackOff", restartCount=4, lastState=ENDED))
+
+    assert answers(stalled)["Stalled"] == "True/CrashLoopBackOff"
+    assert stalled.components["entry"].phase == "Failed"
+    assert stalled.components["inference"].phase == "Running"
+    assert "Stalled" not in answers(routed(ENGINE, NOT_READY))
+
+
+def test_a_router_answers_with_one_of_two_pods_and_is_not_whole() -> None:
+    pods = (make.a_router_pod(0, template=mark(*TWO_PODS)), make.a_router_pod(1, template=mark(*TWO_PODS), ready=False))
+
+    half = routed(ENGINE, *pods, roles=TWO_PODS)
+
+    assert conditions(half)["RouterReady"].message == "picker and Envoy are ready in 1 of 2 pods"
+    assert answers(half)["RouterReady"] == "True/Routing"
+    assert answers(half)["Available"] == "True/Serving"
+    assert conditions(half)["Ready"].status == "False"
+    assert conditions(half)["Ready"].message.startswith("router entry: 1 of 2 pods are ready; ")
+
+
+def test_a_router_goes_on_answering_through_a_roll_out() -> None:
+    old = make.a_router_pod(template="old")
+
+    rolling = routed(ENGINE, old, NOT_READY)
+
+    assert answers(rolling)["RouterReady"] == "True/Routing"
+    assert answers(rolling)["Available"] == "True/Serving"
+    assert answers(rolling)["Progressing"] == "True/RollingOut"
+    assert answers(rolling)["Ready"].startswith("False/")
+    assert answers(rolling)["Degraded"] == "False/AsExpected"
+    assert conditions(rolling)["Progressing"].message == (
+        "role entry: 1 of 1 copies have the present template, 1 are ready, 2 exist"
+    )
+
+
+def test_a_router_pod_that_stops_answering_degrades_the_service() -> None:
+    assert answers(routed(ENGINE, deaf("envoy")))["Degraded"] == "True/ReadinessProbeFailing"
+
+
+def test_a_new_router_that_is_passed_by_makes_nothing_unavailable() -> None:
+    added = routed(ENGINE, NOT_READY, past_it=True)
+
+    assert answers(added)["RouterReady"].startswith("False/")
+    assert answers(added)["Available"] == "True/Serving"
+    assert answers(added)["Ready"].startswith("False/")
+
+
+def test_engines_that_do_not_answer_make_the_service_unavailable_whatever_the_router_does() -> None:
+    alone = routed(make.a_pod(), READY)
+
+    assert answers(alone)["RouterReady"] == "True/Routing"
+    assert answers(alone)["Available"].startswith("False/")
+    assert "role inference" in conditions(alone)["Ready"].message
+
+
+PARTS = ("ServiceAccount", "RoleBinding", "InferencePool", "Deployment")
+
+
+def test_where_pools_are_not_installed_it_says_what_to_install() -> None:
+    missing = routed(ENGINE, without=PARTS, unserved=("InferencePool",))
+
+    words = (
+        "the router's picker reads InferencePool (inference.networking.k8s.io/v1), which this cluster does not serve; "
+        "install the CRDs of the Gateway API inference extension, and it is made by itself"
+    )
+    for kind in ("RouterReady", "Available", "Ready"):
+        assert (conditions(missing)[kind].status, conditions(missing)[kind].reason) == ("False", "NotInstalled")
+        assert conditions(missing)[kind].message == words
+    assert answers(missing)["Stalled"] == "True/NotInstalled"
+    assert answers(missing)["Accepted"] == "True/Accepted"
+    assert answers(missing)["WorkloadsReady"] == "True/AllReplicasReady"
+    entry = missing.components["entry"]
+    assert (entry.phase, entry.reason) == ("Pending", "NotInstalled")
+    assert entry.message == "it waits for InferencePool, which its picker reads"
+
+
+def test_where_pools_are_not_installed_a_router_that_is_added_takes_nothing_away() -> None:
+    added = routed(ENGINE, past_it=True, without=PARTS, unserved=("InferencePool",))
+
+    assert answers(added)["RouterReady"] == "False/NotInstalled"
+    assert answers(added)["Available"] == "True/Serving"
+    assert answers(added)["Ready"] == "False/NotInstalled"
+
+
+def test_a_release_without_a_pool_is_ready_where_pools_are_not_installed() -> None:
+    roles = (make.a_role(), make.a_router(pickerRelease="llm-d-router-0.10"))
+
+    ready = routed(ENGINE, make.a_router_pod(template=mark(*roles)), roles=roles, unserved=("InferencePool",))
+
+    assert answers(ready)["Ready"] == "True/Ready"
+    assert answers(ready)["Accepted"] == "True/AcceptedWithWarnings"
+    assert conditions(ready)["Accepted"].message == (
+        "role entry: picker release llm-d-router-0.10 was never run by us: its config is checked against its catalogue "
+        "only"
+    )
+
+
+def test_a_router_of_no_pods_lets_nothing_in() -> None:
+    closed = routed(ENGINE, roles=(make.a_role(), make.a_router(replicas=0)))
+
+    for kind in ("RouterReady", "Available", "Ready"):
+        assert answers(closed)[kind] == "False/ScaledToZero"
+    assert conditions(closed)["Available"].message == "no copy of router entry is asked for, and nothing gets in"
+
+
+def test_a_service_of_no_copies_at_all_is_as_it_should_be() -> None:
+    zero = answers(routed(roles=(make.a_role(replicas=0), make.a_router(replicas=0))))
+
+    assert zero["Ready"] == "True/ScaledToZero"
+    assert zero["Available"] == "False/ScaledToZero"
+
+
+def test_engines_of_no_copies_behind_a_router_are_as_they_should_be() -> None:
+    roles = (make.a_role(replicas=0), make.a_router())
+    zero = answers(routed(make.a_router_pod(template=mark(*roles)), roles=roles))
+
+    assert zero["RouterReady"] == "True/Routing"
+    assert zero["Ready"] == "True/ScaledToZero"
+    assert zero["Available"] == "False/ScaledToZero"
+
+
+@pytest.mark.parametrize("kind", ["ServiceAccount", "RoleBinding", "InferencePool", "Deployment"])
+def test_a_part_that_the_api_server_refuses_is_the_routers_failure(kind: str) -> None:
+    error = said(403, f'User "x" cannot patch resource of {kind}')
+    failed = routed(
+        ENGINE, without=PARTS, outcome=Outcome(failures=(Failure("apply", kind, "qwen-entry", error),))
+    )  # fmt: skip
+
+    assert answers(failed)["RouterReady"] == answers(failed)["Ready"] == "False/RBACDenied"
+    assert error.status.message in conditions(failed)["Ready"].message
+    assert failed.components["entry"].phase == "Failed"
+    assert failed.components["inference"].phase == "Running"
+    assert answers(failed)["Stalled"] == "True/RBACDenied"
+
+
+def test_a_router_whose_name_is_taken_is_a_conflict() -> None:
+    taken = routed(ENGINE, READY, outcome=Outcome(taken=(NameTaken("ServiceAccount", "qwen-entry", "Job 'x'"),)))
+
+    assert answers(taken)["Accepted"] == answers(taken)["Ready"] == "False/NameConflict"
+    assert "ServiceAccount 'qwen-entry' belongs to Job 'x'" in conditions(taken)["Ready"].message
+    assert answers(taken)["Available"] == "True/Serving"
+
+
+def test_a_router_without_progress_for_too_long_has_failed() -> None:
+    roles = (make.a_role(), make.a_router(progressDeadlineSeconds=60))
+    pod = make.a_router_pod(template=mark(*roles), ready=False)
+    before = routed(ENGINE, pod, roles=roles)
+
+    late = routed(ENGINE, pod, roles=roles, previous=before, now=NOON + timedelta(seconds=60))
+
+    assert answers(late)["Progressing"] == answers(late)["RouterReady"] == "False/ProgressDeadlineExceeded"
+    assert answers(late)["Stalled"] == "True/ProgressDeadlineExceeded"
+    assert "role entry has not progressed for 60 s" in conditions(late)["RouterReady"].message
+    assert answers(before)["RouterReady"] == "False/PodPending"
+
+
+def test_a_router_that_keeps_an_earlier_template_says_so() -> None:
+    desired = make.desired(*ROUTED)
+    (deployment,) = (m for m in desired.manifests if m["kind"] == "Deployment")
+    metadata = {
+        **deployment["metadata"],
+        "annotations": {**deployment["metadata"]["annotations"], names.TEMPLATE: "old"},
+    }
+    children = (*desired.manifests[:-1], {**deployment, "metadata": metadata})
+    snapshot = make.a_snapshot(
+        make.raw_service(*ROUTED),
+        children=tuple(map(make.applied, children)),
+        pods=(ENGINE, make.a_router_pod(template="old")),
+    )
+
+    pending = status_in(snapshot)
+
+    assert answers(pending)["Progressing"] == "False/UpdatePending"
+    assert answers(pending)["Ready"] == "True/Ready"
+    assert pending.components["entry"].reason == "UpdatePending"
+    assert pending.components["inference"].reason == "Running"
+
+
+def test_a_paused_router_that_was_never_made_is_no_member_of_a_gang_that_waits() -> None:
+    waiting = routed(without=PARTS, unserved=("PodGroup",), paused=True, schedulingStrategy=make.GANG)
+
+    entry = waiting.components["entry"]
+    assert (entry.phase, entry.reason) == ("Pending", "NotCreated")
+    assert waiting.components["inference"].phase == "Pending"
+
+
+def test_the_first_router_pod_that_answers_is_told_at_once() -> None:
+    before, after = routed(ENGINE, NOT_READY), routed(ENGINE, READY)
+
+    assert patience(before, after) == AT_ONCE
+    assert patience(after, routed(ENGINE, READY, previous=after)) is None

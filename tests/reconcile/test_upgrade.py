@@ -34,7 +34,7 @@ def test_what_an_earlier_release_made_keeps_its_pod_template(release: str) -> No
     service, children = left_behind(release)
     snapshot: Snapshot = make.a_snapshot(service, children=tuple(children.values()))
 
-    plan = plan_changes(desired_objects(parse(service), make.ENGINES), snapshot)
+    plan = plan_changes(desired_objects(parse(service), make.ENGINES, make.STRATEGIES), snapshot)
 
     live = children["StatefulSet"]
     held = live["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:template"]
@@ -49,7 +49,7 @@ def test_this_release_leaves_its_own_objects_alone() -> None:
     service, children = left_behind("0.1.0")
     snapshot = make.a_snapshot(service, children=tuple(children.values()))
 
-    assert plan_changes(desired_objects(parse(service), make.ENGINES), snapshot).is_empty
+    assert plan_changes(desired_objects(parse(service), make.ENGINES, make.STRATEGIES), snapshot).is_empty
 
 
 def test_the_fixture_was_made_by_us() -> None:

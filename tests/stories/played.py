@@ -33,6 +33,8 @@ from fusioninfer.kube.memory import MERGE_PATCH, MemoryServer, Served
 from fusioninfer.kube.requests import Kube, Manifest, Request, Resource
 from fusioninfer.reconcile.loop import Incomplete
 from fusioninfer.reconcile.snapshot import (
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
     ENTRIES,
     EVENTS,
     LEADER_WORKER_SETS,
@@ -42,6 +44,9 @@ from fusioninfer.reconcile.snapshot import (
     LWS_WORKER,
     POD_GROUPS,
     PODS,
+    POOLS,
+    ROLE_BINDINGS,
+    SERVICE_ACCOUNTS,
     SERVICES,
     STATEFUL_SETS,
     Key,
@@ -62,6 +67,7 @@ def a_server(*uids: str) -> MemoryServer:
         Served(resource, definitions[resource.kind], definitions=definitions)
         for resource in (STATEFUL_SETS, ENTRIES, PODS, EVENTS)
     ]
+    builtin += OF_ROUTERS
     lws = Served(LEADER_WORKER_SETS, custom=True)
     volcano = Served(POD_GROUPS, subresources=(), custom=True)  # to its CRD the status is a field like any other
     given = iter(uids)
@@ -536,3 +542,55 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _timeless(v) for k, v in value.items() if k not in ("lastTransitionTime", "lastUpdateTime")}
     return [_timeless(item) for item in value] if isinstance(value, list) else value
+
+
+# --- routers ------------------------------------------------------------------------------------------------------
+
+OF_ROUTERS = (
+    Served(DEPLOYMENTS),
+    Served(POOLS, custom=True),
+    Served(DISRUPTION_BUDGETS),
+    Served(SERVICE_ACCOUNTS, subresources=(), counts_generations=False),
+    Served(ROLE_BINDINGS, subresources=(), counts_generations=False),
+)
+"""The kinds of a router's parts, without their schemas: their lists are held as one."""
+
+
+class Deployments:
+    """The Deployment controller, with maxSurge 1 and maxUnavailable 0.
+
+    Its pods have no ReplicaSets between; `Nodes` makes them ready.
+    """
+
+    def __init__(self, kube: Kube) -> None:
+        self.kube = kube
+        self._user = User(kube)
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(STEP_SECONDS)
+            await self.step()
+
+    async def step(self) -> None:
+        pods = {pod["metadata"]["name"]: pod for pod in await self._user.objects(PODS)}
+        for live in await self._user.objects(DEPLOYMENTS):
+            if not live["metadata"].get("deletionTimestamp"):
+                await self._control(live, _pods_of(live, pods))
+
+    async def _control(self, live: Manifest, pods: dict[str, Manifest]) -> None:
+        name, replicas = live["metadata"]["name"], live["spec"].get("replicas", 1)
+        mark = live["spec"]["template"]["metadata"]["annotations"][names.TEMPLATE]
+        status = {"observedGeneration": live["metadata"]["generation"], "replicas": len(pods)}
+        if live.get("status") != status:
+            path = DEPLOYMENTS.path(NAMESPACE, name, "status")
+            body = msgspec.json.encode({"status": status})
+            await self.kube.send(Request("PATCH", path, {"fieldManager": "deployments"}, body, MERGE_PATCH))
+        wanted = [f"{name}-{mark}-{number}" for number in range(replicas)]
+        missing = [pod for pod in wanted if pod not in pods]
+        for pod in missing[: max(0, replicas + 1 - len(pods))]:
+            await Nodes(self.kube)._make(live, live["spec"]["template"], pod, {}, {})
+        ready = sum(map(_is_ready, pods.values()))
+        for pod in sorted(pods.keys() - set(wanted), reverse=True):
+            if not _is_ready(pods[pod]) or ready > replicas:
+                ready -= _is_ready(pods[pod])
+                await self.kube.send(Request("DELETE", PODS.path(NAMESPACE, pod)))

@@ -17,9 +17,17 @@ import pytest
 from fusioninfer.api.service import Manifest
 from fusioninfer.kube import errors
 from fusioninfer.kube.requests import Kube, Request
-from fusioninfer.reconcile.snapshot import ENTRIES, LEADER_WORKER_SETS, POD_GROUPS, PODS, SERVICES, STATEFUL_SETS
+from fusioninfer.reconcile.snapshot import (
+    ENTRIES,
+    LEADER_WORKER_SETS,
+    PARTS_OF_A_ROUTER,
+    POD_GROUPS,
+    PODS,
+    SERVICES,
+    STATEFUL_SETS,
+)
 from tests import make, virtual
-from tests.stories.played import Killed, Nodes, User, Volcano, a_server, an_operator, shown
+from tests.stories.played import Deployments, Killed, Nodes, User, Volcano, a_server, an_operator, shown
 
 SETTLED_SECONDS = 30.0
 """Longer than any change of a status waits."""
@@ -85,6 +93,7 @@ SCENARIOS: dict[str, list[Step]] = {
     "several nodes": [applies(GROUPS), applies({**GROUPS, "progressDeadlineSeconds": 60})],
     "one node, several, one again": [applies(TWO), applies(GROUPS), applies(ONE)],
     "delete and make anew": [applies(ONE), deletes, applies(TWO)],
+    "rename the router": [applies(ONE, make.a_router(name="gate")), applies(ONE, make.a_router())],
     "gang": [applies(PREFILL, DECODE_GROUP, **GANG)],
     "gang grows and shrinks": [
         applies(PREFILL, DECODE, **GANG),
@@ -94,7 +103,7 @@ SCENARIOS: dict[str, list[Step]] = {
     "gang turned on and off": [applies(ONE), applies(ONE, **GANG), applies(ONE)],
     "refused, then corrected": [applies(ONE), applies(ONE, disaggregation={}), applies(TWO)],
 }
-KINDS = (SERVICES, STATEFUL_SETS, LEADER_WORKER_SETS, POD_GROUPS, ENTRIES, PODS)
+KINDS = (SERVICES, STATEFUL_SETS, LEADER_WORKER_SETS, POD_GROUPS, ENTRIES, PODS, *PARTS_OF_A_ROUTER)
 ROOM = 3
 """For the pods of each scenario's gang, with none to spare."""
 FAULTS = ("killed before", "killed after", "answer lost", "refused for now")
@@ -115,7 +124,8 @@ async def story(steps: list[Step], fault: str = "", at: int = 0) -> End:
     """Play `steps`, each until all is quiet, with one fault; a killed operator is followed by another."""
     server = a_server()
     kube, user = Faulty(server, fault, at), User(server)
-    others = [asyncio.create_task(Nodes(server).run()), asyncio.create_task(Volcano(server, ROOM).run())]
+    actors = (Nodes(server), Deployments(server), Volcano(server, ROOM))
+    others = [asyncio.create_task(actor.run()) for actor in actors]
     killed = asyncio.Event()
     faults: list[Exception] = []
     left = list(steps)

@@ -27,6 +27,9 @@ MANAGER = "fusioninfer"
 STATUS_MANAGER = "fusioninfer-status"
 """Field manager of the status, so that it never owns a field of a spec."""
 
+PICKER_ROLE = "fusioninfer-endpoint-picker"
+"""The ClusterRole by which pickers read pods and pools; the installation brings it."""
+
 SERVICE_PORT = 80
 PORT_NAME = "http"
 
@@ -59,3 +62,8 @@ def service_labels(service_name: str) -> dict[str, str]:
 def role_labels(service_name: str, role_name: str, component_type: str) -> dict[str, str]:
     """On a role's workload and its pods."""
     return {**service_labels(service_name), ROLE_LABEL: role_name, COMPONENT_TYPE_LABEL: component_type}
+
+
+def router_labels(service_name: str, role_name: str) -> dict[str, str]:
+    """On the router's objects and its pods."""
+    return role_labels(service_name, role_name, "router")

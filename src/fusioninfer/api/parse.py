@@ -23,9 +23,13 @@ from fusioninfer.api.service import (
     NotYetSupported,
     Role,
     RollingUpdate,
+    Router,
+    Scorer,
 )
 
 DEFAULT_PROGRESS_DEADLINE_SECONDS = 3600
+DEFAULT_ROUTER_DEADLINE_SECONDS = 600
+"""A router loads no model; Deployment's own default."""
 
 
 def parse(raw: Mapping[str, Any]) -> InferenceService:
@@ -37,9 +41,8 @@ def parse(raw: Mapping[str, Any]) -> InferenceService:
     for index, role in enumerate(written.roles):
         _check_belonging(role, f"spec.roles[{index}]")
     _check_supported(written)
-    roles = tuple(
-        _role(role, f"spec.roles[{index}]", _shaping(raw["spec"], index)) for index, role in enumerate(written.roles)
-    )
+    placed = [(role, f"spec.roles[{index}]", _shaping(raw["spec"], index)) for index, role in enumerate(written.roles)]
+    roles = tuple(_role(*role) for role in placed if role[0].componentType != "router")
     strategy = (
         types.SchedulingStrategy()
         if isinstance(written.schedulingStrategy, UnsetType)
@@ -54,6 +57,7 @@ def parse(raw: Mapping[str, Any]) -> InferenceService:
         scheduler_name=_given(strategy.schedulerName),
         gang=_gang(strategy, roles),
         roles=roles,
+        router=next((_router(*role) for role in placed if role[0].componentType == "router"), None),
     )
 
 
@@ -147,10 +151,11 @@ def _check_supported(written: types.InferenceServiceSpec) -> None:
         )
     for index, role in enumerate(written.roles):
         path = f"spec.roles[{index}]"
-        if role.componentType == "router":
-            raise NotYetSupported(
-                f"{path}.componentType", "'router': this version makes no router; clients reach the service without one"
-            )
+        for field in ("httproute", "gateway"):
+            if getattr(role, field) is not UNSET:
+                raise NotYetSupported(
+                    f"{path}.{field}", "this version makes routers with an Envoy of their own only; remove it"
+                )
 
 
 Value = TypeVar("Value")
@@ -167,13 +172,12 @@ def _gang(strategy: types.SchedulingStrategy, roles: tuple[Role, ...]) -> Gang |
     """The gang, if the scheduler knows gangs and the user wants one."""
     here = "spec.schedulingStrategy"
     mode = "All" if isinstance(strategy.gang, UnsetType) else _given(strategy.gang.mode) or "All"
-    engine_roles = tuple(role for role in roles if role.component_type != "router")
-    min_replicas = _min_replicas(strategy.gang, engine_roles, f"{here}.gang.minReplicas")
+    min_replicas = _min_replicas(strategy.gang, roles, f"{here}.gang.minReplicas")
     scheduler = _given(strategy.schedulerName)
     if scheduler is None or scheduler not in types.GANG_SCHEDULERS or mode == "None":
         _check_no_gang(strategy, mode, here)
         return None
-    for role in engine_roles:
+    for role in roles:
         _check_member(role, scheduler)
     topology = _given(strategy.networkTopology)
     return Gang(
@@ -269,11 +273,13 @@ def _shaping(spec: Mapping[str, Any], index: int) -> str:
             "role": role,
             "schedulingStrategy": spec.get("schedulingStrategy"),
             "disaggregation": spec.get("disaggregation"),
-            "componentTypes": sorted({other["componentType"] for other in spec["roles"]}),
+            "componentTypes": sorted({other["componentType"] for other in spec["roles"]} - _NOT_SHAPING_OTHERS),
         }
     )
 
 
+_NOT_SHAPING_OTHERS = frozenset({"router"})
+"""Component types that make no difference to the pods of other roles."""
 _NOT_SHAPING = frozenset({"replicas", "roleReplicas", "rolloutStrategy", "metadata"})
 
 
@@ -300,6 +306,36 @@ def _role(role: types.Role, path: str, input_hash: str) -> Role:
         engine=None if isinstance(role.engine, UnsetType) else role.engine,
         rolling_update=_rolling_update(role.rolloutStrategy, f"{path}.rolloutStrategy.rollingUpdate", replicas, nodes),
         progress_deadline_seconds=DEFAULT_PROGRESS_DEADLINE_SECONDS
+        if isinstance(role.progressDeadlineSeconds, UnsetType)
+        else role.progressDeadlineSeconds,
+        labels=_unreserved(metadata.labels, f"{path}.metadata.labels"),
+        annotations=_unreserved(metadata.annotations, f"{path}.metadata.annotations"),
+        input_hash=input_hash,
+        path=path,
+    )
+
+
+def _router(role: types.Role, path: str, input_hash: str) -> Router:
+    for field in ("strategy", "scorers"):
+        if role.endpointPickerConfig is not UNSET and getattr(role, field) is not UNSET:
+            raise InvalidSpec(f"{path}.{field}", "endpointPickerConfig says all of it; remove one of the two")
+    if role.rolloutStrategy is not UNSET:
+        raise InvalidSpec(f"{path}.rolloutStrategy", "a router is always replaced before the old one goes; remove it")
+    template = _given(role.template)
+    if template is not None:
+        _check_partial(template, f"{path}.template")
+    metadata = types.RoleMetadata() if isinstance(role.metadata, UnsetType) else role.metadata
+    replicas = _one_spelling(role.replicas, role.roleReplicas, path, "replicas", "roleReplicas")
+    scorers = () if isinstance(role.scorers, UnsetType) else role.scorers
+    return Router(
+        name=role.name,
+        strategy=_given(role.strategy),
+        scorers=tuple(Scorer(scorer.type, scorer.weight) for scorer in scorers),
+        config=_given(role.endpointPickerConfig),
+        release=_given(role.pickerRelease),
+        replicas=replicas,
+        template=template,
+        progress_deadline_seconds=DEFAULT_ROUTER_DEADLINE_SECONDS
         if isinstance(role.progressDeadlineSeconds, UnsetType)
         else role.progressDeadlineSeconds,
         labels=_unreserved(metadata.labels, f"{path}.metadata.labels"),
@@ -386,6 +422,23 @@ def _template(template: dict[str, Any] | UnsetType, path: str) -> Manifest:
     for kind in ("labels", "annotations"):
         _unreserved(metadata.get(kind) or {}, f"{path}.metadata.{kind}")
     return template
+
+
+def _check_partial(template: Manifest, path: str) -> None:
+    """A router's template is merged over ours by container name, and may name containers of the user's own."""
+    for kind in ("labels", "annotations"):
+        _unreserved((template.get("metadata") or {}).get(kind) or {}, f"{path}.metadata.{kind}")
+    spec = template.get("spec") or {}
+    if not isinstance(spec, Mapping):
+        raise InvalidSpec(f"{path}.spec", f"{spec!r} is no pod spec")
+    for kind in ("containers", "initContainers"):
+        containers = spec.get(kind) or []
+        if not isinstance(containers, list):
+            raise InvalidSpec(f"{path}.spec.{kind}", f"{containers!r} is no list of containers")
+        for index, container in enumerate(containers):
+            if not isinstance(container, Mapping) or not container.get("name"):
+                raise InvalidSpec(f"{path}.spec.{kind}[{index}].name", "every container needs a name")
+            _check_env(container.get("env") or [], f"{path}.spec.{kind}[{index}].env")
 
 
 def _check_containers(containers: list[Any], path: str) -> None:

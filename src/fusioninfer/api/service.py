@@ -69,6 +69,38 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
+class Scorer:
+    """One of the scorers by which a pod is chosen, and its weight among them."""
+
+    type: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Where requests enter: an Endpoint Picker and what sends each request to the pod that it picks."""
+
+    name: str
+    strategy: str | None = None
+    """How a pod is chosen; None: `config` says it, or by default."""
+    scorers: tuple[Scorer, ...] = ()
+    """Instead of the strategy's own."""
+    config: str | None = None
+    """A whole EndpointPickerConfig, as text."""
+    release: str | None = None
+    """Of the Endpoint Picker; None: the default one."""
+    replicas: int | None = 1
+    """None: the Deployment's /scale belongs to somebody else."""
+    template: Manifest | None = None
+    """Partial, as the user wrote it."""
+    progress_deadline_seconds: int = 600
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    input_hash: str = ""
+    path: str = "spec.roles[0]"
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkTopology:
     """How near to each other the pods of a gang must be; None: as the gang scheduler has it."""
 
@@ -102,13 +134,11 @@ class InferenceService:
     uid: str
     generation: int
     roles: tuple[Role, ...]
+    """The engine roles."""
+    router: Router | None = None
     paused: bool = False
     scheduler_name: str | None = None
     gang: Gang | None = None
-
-    @property
-    def engine_roles(self) -> tuple[Role, ...]:
-        return tuple(role for role in self.roles if role.component_type != "router")
 
     @property
     def entry_roles(self) -> tuple[Role, ...]:

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fusioninfer.api.service import InferenceService, Manifest, Role
+from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role, RollingUpdate
 from fusioninfer.build import engines
-from fusioninfer.build.entry import entry_service
+from fusioninfer.build.entry import entry_service, router_entry
 from fusioninfer.build.gang import Member
 from fusioninfer.build.gang.schedulers import SCHEDULERS
-from fusioninfer.build.pod import leader_launch, leader_template, port_name, worker_template
+from fusioninfer.build.pod import leader_launch, leader_template, serving_port, worker_template
+from fusioninfer.build.router.deployment import router_deployment
+from fusioninfer.build.router.parts import router_parts
+from fusioninfer.build.router.picker import picker_config, release_of
+from fusioninfer.build.router.pod_labels import PodLabels
+from fusioninfer.build.router.releases import Release
+from fusioninfer.build.router.strategies import Strategies
 from fusioninfer.build.workload import leader_worker_set, stateful_set
 
 
 @dataclass(frozen=True, slots=True)
 class RoleObjects:
-    """One role and what it is made of."""
+    """One role and the workload that runs its pods."""
 
     role: Role
-    found: engines.Found
     workload: Manifest
-    port_name: str
-    """What its pods call the port on which they answer."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -40,12 +43,40 @@ class RoleObjects:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineObjects(RoleObjects):
+    """One engine role."""
+
+    found: engines.Found
+    port: int
+    """On which its pods answer."""
+    port_name: str
+    """What they call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterObjects(RoleObjects):
+    """The router."""
+
+    release: Release
+    parts: tuple[Manifest, ...]
+    """All but its Deployment."""
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """All of it, in the order in which it is shown."""
+        return (*self.parts, self.workload)
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """Everything that should exist for one service."""
 
     service: InferenceService
     entry: Manifest
-    roles: tuple[RoleObjects, ...]
+    direct_entry: Manifest
+    """The entry without the router, if there is one: to the pods that answer whole requests."""
+    roles: tuple[EngineObjects, ...]
+    router: RouterObjects | None = None
     gang: Manifest | None = None
     """What stands for the gang, if one was asked for, as it is once all that was asked for runs."""
 
@@ -53,20 +84,115 @@ class Desired:
     def manifests(self) -> tuple[Manifest, ...]:
         """All objects, in the order in which `fusioninfer render` shows them."""
         gang = () if self.gang is None else (self.gang,)
-        return (self.entry, *gang, *(role.workload for role in self.roles))
+        router = () if self.router is None else self.router.manifests
+        return (self.entry, *gang, *(role.workload for role in self.roles), *router)
 
 
-def desired_objects(service: InferenceService, installed: engines.Engines) -> Desired:
-    """What should exist for `service`; raises InvalidSpec for what only an engine can refuse."""
-    roles = tuple(_role_objects(service, role, installed) for role in service.engine_roles)
-    serving = next(objects for objects in roles if objects.role in service.entry_roles)
-    return Desired(service, entry_service(service, serving.port_name), roles, _gang(service))
+def desired_objects(
+    service: InferenceService, installed: engines.Engines, strategies: Strategies
+) -> Desired:  # fmt: skip
+    """What should exist for `service`; raises InvalidSpec for what only an engine or a strategy can refuse."""
+    roles = tuple(_role_objects(service, role, installed) for role in service.roles)
+    serving = tuple(objects for objects in roles if objects.role in service.entry_roles)
+    direct = entry_service(service, _one_port(serving if service.router is None else roles))
+    return Desired(
+        service,
+        direct if service.router is None else router_entry(service, service.router),
+        direct,
+        roles,
+        _router(service, serving, strategies),
+        _gang(service),
+    )
+
+
+def _router(
+    service: InferenceService, serving: tuple[EngineObjects, ...], strategies: Strategies
+) -> RouterObjects | None:  # fmt: skip
+    """The router's objects, in front of the roles that are `serving` whole requests."""
+    router = service.router
+    if router is None:
+        return None
+    release = release_of(router)
+    port = serving[0].port
+    config = picker_config(
+        router,
+        release,
+        strategies,
+        engine=serving[0].found.engine.name,
+        labels=_pod_labels(serving),
+        has_lora=any(_may_serve_lora(objects) for objects in serving),
+    )
+    as_role = Role(
+        name=router.name,
+        component_type="router",
+        template={},
+        replicas=router.replicas,
+        rolling_update=RollingUpdate(max_unavailable=0, max_surge=1),
+        progress_deadline_seconds=router.progress_deadline_seconds,
+        input_hash=router.input_hash,
+        path=router.path,
+    )
+    return RouterObjects(
+        as_role,
+        router_deployment(service, router, release, config, port),
+        _router_warnings(release),
+        release,
+        router_parts(service, router, release, port),
+    )
+
+
+def _router_warnings(release: Release) -> tuple[str, ...]:
+    if release.checked.how == "run":
+        return ()
+    return (f"picker release {release.name} was never run by us: its config is checked against its catalogue only",)
+
+
+def _pod_labels(roles: tuple[EngineObjects, ...]) -> PodLabels:
+    """What the pods that answer are labelled with: by us and by the user, and by those who make them."""
+    labels: dict[str, set[str]] = {}
+    for objects in roles:
+        for key, value in objects.templates[0]["metadata"]["labels"].items():
+            labels.setdefault(key, set()).add(value)
+    made: dict[str, frozenset[str]] = dict.fromkeys(_OF_THEIR_MAKERS, frozenset())
+    return {**made, **{key: frozenset(values) for key, values in labels.items()}}
+
+
+_OF_THEIR_MAKERS = (
+    "apps.kubernetes.io/pod-index",
+    "statefulset.kubernetes.io/pod-name",
+    "leaderworkerset.sigs.k8s.io/group-index",
+    "leaderworkerset.sigs.k8s.io/name",
+    "leaderworkerset.sigs.k8s.io/worker-index",
+)
+"""Labels whose values only StatefulSet and LeaderWorkerSet know."""
+
+
+def _may_serve_lora(objects: EngineObjects) -> bool:
+    """The engine was told to serve adapters, or we cannot tell since its words are not known to us."""
+    if objects.found.engine.name not in ("vllm", "sglang"):
+        return True
+    words = [
+        word
+        for container in objects.templates[0]["spec"]["containers"]
+        for word in (*(container.get("command") or ()), *(container.get("args") or ()))
+    ]
+    return any(word.startswith(("--enable-lora", "--lora-")) for word in words)
+
+
+def _one_port(serving: tuple[EngineObjects, ...]) -> str | int:
+    """Where all pods that get requests are reached: by name if they agree on it, else by number."""
+    ports = {objects.port: objects.role for objects in serving}
+    if len(ports) > 1:
+        said = " and ".join(f"{port} of role {role.name!r}" for port, role in ports.items())
+        raise InvalidSpec("spec.roles", f"all pods that get requests need one port, and these differ: {said}")
+    port_names = {objects.port_name for objects in serving}
+    return port_names.pop() if len(port_names) == 1 else serving[0].port
 
 
 def _gang(service: InferenceService) -> Manifest | None:
     if service.gang is None:
         return None
-    copies = {role.name: 1 if role.replicas is None else role.replicas for role in service.engine_roles}
+    copies = {role.name: 1 if role.replicas is None else role.replicas for role in service.roles}
     return SCHEDULERS[service.gang.scheduler].group(service, members(service, copies))
 
 
@@ -75,11 +201,11 @@ def members(service: InferenceService, copies: Mapping[str, int]) -> tuple[Membe
     gang = service.gang
     return tuple(
         Member(role.name, role.nodes_per_replica, 0 if gang is None else gang.needed(role.name, copies[role.name]))
-        for role in service.engine_roles
+        for role in service.roles
     )
 
 
-def _role_objects(service: InferenceService, role: Role, installed: engines.Engines) -> RoleObjects:
+def _role_objects(service: InferenceService, role: Role, installed: engines.Engines) -> EngineObjects:
     found = engines.found(role, installed)
     launch = leader_launch(role, found)
     leader = leader_template(service, role, found, launch)
@@ -89,7 +215,8 @@ def _role_objects(service: InferenceService, role: Role, installed: engines.Engi
         else leader_worker_set(service, role, leader, worker_template(service, role, found))
     )
     warnings = _warnings(service, role, found, launch)
-    return RoleObjects(role, found, workload, port_name(leader, found, launch.port), warnings)
+    name, port = serving_port(leader, found, launch)
+    return EngineObjects(role, workload, warnings, found, port, name)
 
 
 def _warnings(
@@ -100,6 +227,6 @@ def _warnings(
         warnings.append(
             f"engine {found.engine.name} is assumed, since {found.evidence.words}; name it in `engine` to be sure"
         )
-    if role.component_type == "prefiller" and service.engine_roles == service.roles:
-        warnings.append("no router sends it anything: the decoders answer alone")
+    if role.component_type == "prefiller":
+        warnings.append("nothing sends it any prompts yet: the decoders answer alone")
     return tuple(warnings)

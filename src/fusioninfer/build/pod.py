@@ -39,10 +39,11 @@ def leader_launch(role: Role, found: Found) -> Launch:
     return found.engine.leader(_container(role, found), role)
 
 
-def port_name(template: Manifest, found: Found, port: int | None) -> str:
-    """What the container port `port` is called in a built template."""
+def serving_port(template: Manifest, found: Found, launch: Launch) -> tuple[str, int]:
+    """What the port on which the engine answers is called in a built template, and its number."""
     container = next(c for c in template["spec"]["containers"] if c["name"] == found.container_name)
-    return str(next(p["name"] for p in container["ports"] if p["containerPort"] == port))
+    port = next(p for p in container["ports"] if p["containerPort"] == launch.port)
+    return str(port["name"]), int(port["containerPort"])
 
 
 ON_ITS_OWN = Launch(port=None, args=())

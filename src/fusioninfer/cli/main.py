@@ -14,6 +14,7 @@ from rich.console import Console
 from fusioninfer.api.crd import yaml_text
 from fusioninfer.api.service import InvalidSpec
 from fusioninfer.build import engines
+from fusioninfer.build.router import strategies
 from fusioninfer.cli.render import dumped, rendered
 from fusioninfer.daemon.rbac import install_manifests
 from fusioninfer.daemon.settings import Settings, as_command
@@ -59,7 +60,7 @@ def render(
     """Print what would be created for a service, without any cluster."""
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
-        print("".join(rendered(text, engines.installed(), namespace)), end="")
+        print("".join(rendered(text, engines.installed(), strategies.installed(), namespace)), end="")
     except InvalidSpec as refusal:
         _refuse(f"{file}: {refusal.reason}: {refusal}")
     except (OSError, yaml.YAMLError) as error:

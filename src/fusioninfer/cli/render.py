@@ -14,6 +14,7 @@ from fusioninfer.api.schema import unknown_fields
 from fusioninfer.api.service import InvalidSpec, Manifest
 from fusioninfer.build.desired import Desired, desired_objects
 from fusioninfer.build.engines import Engines
+from fusioninfer.build.router.strategies import Strategies
 from fusioninfer.reconcile.plan import signed
 
 
@@ -29,7 +30,7 @@ def dumped(manifest: Manifest) -> str:
     return yaml.dump(manifest, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120)
 
 
-def rendered(text: str, engines: Engines, namespace: str) -> Iterator[str]:
+def rendered(text: str, engines: Engines, strategies: Strategies, namespace: str) -> Iterator[str]:
     """The YAML documents of every InferenceService in `text`.
 
     Equal to what the operator applies, but for the owner's uid and the guard. Raises InvalidSpec for the first
@@ -41,7 +42,7 @@ def rendered(text: str, engines: Engines, namespace: str) -> Iterator[str]:
     for raw in services:
         raw["metadata"].setdefault("namespace", namespace)
         _check_fields(raw)
-        desired = desired_objects(parse(raw), engines)
+        desired = desired_objects(parse(raw), engines, strategies)
         yield from (f"# {comment}\n" for comment in _comments(desired))
         yield from (f"---\n{dumped(signed(manifest))}" for manifest in desired.manifests)
 
@@ -61,6 +62,9 @@ def _is_service(document: Any) -> bool:
 
 
 def _comments(desired: Desired) -> Iterable[str]:
+    if desired.router is not None:
+        yield f"role {desired.router.role.name}: picker {desired.router.release.name}"
+        yield from (f"role {desired.router.role.name}: note: {warning}" for warning in desired.router.warnings)
     for objects in desired.roles:
         where = f"engine {objects.found.engine.name} in container {objects.found.container_name}"
         yield f"role {objects.role.name}: {where}, since {objects.found.evidence.words}"

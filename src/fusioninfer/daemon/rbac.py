@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fusioninfer.api import types
+from fusioninfer.api import names, types
+from fusioninfer.build.router.releases import releases
 
 Manifest = dict[str, Any]
 
@@ -26,7 +27,11 @@ class Rule:
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     reason: str
+    names: tuple[str, ...] = ()
+    """Of the resources that are meant; empty: all."""
 
+
+PICKER_ROLE = names.PICKER_ROLE
 
 RULES = (
     Rule(types.GROUP, (types.PLURAL,), ("list", "watch"), "what users ask for"),
@@ -42,6 +47,24 @@ RULES = (
     Rule(
         "leaderworkerset.x-k8s.io", ("leaderworkersets",), ("get", "list", "watch", "create", "patch", "delete"),
         "roles whose copies have several nodes; get: to learn who holds a name that is taken",
+    ),
+    Rule(
+        "apps", ("deployments",), ("get", "list", "watch", "create", "patch", "delete"),
+        "routers; get: to learn who holds a name that is taken",
+    ),
+    Rule("", ("serviceaccounts",), ("get", "list", "watch", "create", "patch", "delete"), "who a picker is"),
+    Rule(
+        API_GROUP, ("rolebindings",), ("get", "list", "watch", "create", "patch", "delete"),
+        "what a picker may read, in its own namespace",
+    ),
+    Rule(API_GROUP, ("clusterroles",), ("bind",), "to bind the pickers' ClusterRole, and no other", (PICKER_ROLE,)),
+    Rule(
+        "policy", ("poddisruptionbudgets",), ("get", "list", "watch", "create", "patch", "delete"),
+        "routers of several pods",
+    ),
+    Rule(
+        "inference.networking.k8s.io", ("inferencepools",), ("get", "list", "watch", "create", "patch", "delete"),
+        "the pods among which a picker picks",
     ),
     Rule(
         "scheduling.volcano.sh", ("podgroups",), ("get", "list", "watch", "create", "patch", "delete"),
@@ -74,6 +97,28 @@ def cluster_role() -> Manifest:
         "metadata": _metadata(),
         "rules": [_written(rule) for rule in RULES],
     }
+
+
+def picker_role() -> Manifest:
+    """What pickers may do where they are bound to it."""
+    return {
+        "apiVersion": f"{API_GROUP}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": PICKER_ROLE},
+        "rules": [_written(rule) for rule in _picker_rules()],
+    }
+
+
+def _picker_rules() -> Iterable[Rule]:
+    """What the pickers of all releases read."""
+    read: dict[str, dict[str, None]] = {}
+    verbs: dict[str, None] = {}
+    for release in releases().values():
+        for rule in release.rules:
+            for group in rule.api_groups:
+                read.setdefault(group, {}).update(dict.fromkeys(rule.resources))
+            verbs.update(dict.fromkeys(rule.verbs))
+    return (Rule(group, tuple(resources), tuple(verbs), "pickers") for group, resources in sorted(read.items()))
 
 
 def cluster_role_binding(namespace: str) -> Manifest:
@@ -111,6 +156,7 @@ def install_manifests(namespace: str, lease_name: str = NAME) -> tuple[Manifest,
     return (
         service_account(namespace),
         cluster_role(),
+        picker_role(),
         cluster_role_binding(namespace),
         role(namespace, lease_name),
         role_binding(namespace),
@@ -129,7 +175,8 @@ def _metadata(namespace: str = "") -> Manifest:
 
 
 def _written(rule: Rule) -> Manifest:
-    return {"apiGroups": [rule.group], "resources": list(rule.resources), "verbs": list(rule.verbs)}
+    written: Manifest = {"apiGroups": [rule.group], "resources": list(rule.resources), "verbs": list(rule.verbs)}
+    return {**written, "resourceNames": list(rule.names)} if rule.names else written
 
 
 def _binds(kind: str, namespace: str) -> Manifest:

@@ -10,28 +10,13 @@ import msgspec
 
 from fusioninfer.api import names
 from fusioninfer.build import engines
+from fusioninfer.build.router import strategies
 from fusioninfer.daemon.queue import Queue
 from fusioninfer.kube.cache import Cache
 from fusioninfer.kube.requests import Kube
 from fusioninfer.reconcile.loop import World, reconcile
 from fusioninfer.reconcile.observe import Caches, key_of
-from fusioninfer.reconcile.snapshot import (
-    ENTRIES,
-    LEADER_WORKER_SETS,
-    POD_GROUPS,
-    PODS,
-    SERVICES,
-    STATEFUL_SETS,
-    Child,
-    Entry,
-    Key,
-    LeaderWorkerSet,
-    Pod,
-    PodGroup,
-    Service,
-    StatefulSet,
-    is_news,
-)
+from fusioninfer.reconcile.snapshot import CHILDREN, PODS, READ_AS, SERVICES, Child, Key, Owned, Pod, Service, is_news
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +54,29 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
     label = names.SERVICE_LABEL
     caches = Caches(
         services=Cache(kube, SERVICES, Service, namespace=namespace, on_change=on_service),
-        stateful_sets=Cache(
-            kube, STATEFUL_SETS, StatefulSet, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled
-        ),
-        leader_worker_sets=Cache(
-            kube,
-            LEADER_WORKER_SETS,
-            LeaderWorkerSet,
-            namespace=namespace,
-            labels=label,
-            index_by=key_of,
-            on_change=on_labelled,
-            on_installed=on_installed,
-        ),
-        pod_groups=Cache(
-            kube,
-            POD_GROUPS,
-            PodGroup,
-            namespace=namespace,
-            labels=label,
-            index_by=key_of,
-            on_change=on_labelled,
-            on_installed=on_installed,
-        ),
-        entries=Cache(kube, ENTRIES, Entry, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
         pods=Cache(kube, PODS, Pod, namespace=namespace, labels=label, index_by=key_of, on_change=on_labelled),
+        children={
+            resource: Cache(
+                kube,
+                resource,
+                READ_AS.get(resource, Owned),
+                namespace=namespace,
+                labels=label,
+                index_by=key_of,
+                on_change=on_labelled,
+                on_installed=on_installed,
+            )
+            for resource in CHILDREN.values()
+        },
     )
-    world = World(kube, caches, engines.installed(), queue.monotonic, others_wait=lambda: queue.depth() > 0)
+    world = World(
+        kube,
+        caches,
+        engines.installed(),
+        strategies.installed(),
+        queue.monotonic,
+        others_wait=lambda: queue.depth() > 0,
+    )
 
     async def turn(key: Key) -> float | None:
         return (await reconcile(world, key)).retry_after_seconds
@@ -103,11 +84,8 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
     return Watched(
         caches={
             SERVICES.kind: caches.services,
-            STATEFUL_SETS.kind: caches.stateful_sets,
-            LEADER_WORKER_SETS.kind: caches.leader_worker_sets,
-            POD_GROUPS.kind: caches.pod_groups,
-            ENTRIES.kind: caches.entries,
             PODS.kind: caches.pods,
+            **{resource.kind: cache for resource, cache in caches.children.items()},
         },
         reconcile=turn,
         statuses=lambda: (service.status for service in caches.services),

@@ -12,16 +12,7 @@ from fusioninfer.api import names
 from fusioninfer.kube import errors, requests
 from fusioninfer.reconcile import derived_names
 from fusioninfer.reconcile.plan import Apply, Delete, NameTaken, Plan
-from fusioninfer.reconcile.snapshot import (
-    LEADER_WORKER_SETS,
-    POD_GROUPS,
-    STATEFUL_SETS,
-    Child,
-    Entry,
-    LeaderWorkerSet,
-    PodGroup,
-    StatefulSet,
-)
+from fusioninfer.reconcile.snapshot import LEADER_WORKER_SETS, READ_AS, Child, Owned
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +36,7 @@ class Outcome:
     """Something was not as the cache had it: look again soon, there is nothing to report."""
 
 
-Note = Callable[[Child], None]
+Note = Callable[[requests.Resource, Child], None]
 """Takes in what the API server answered, so that the cache is never older than our own writes."""
 
 
@@ -83,7 +74,7 @@ async def _apply(kube: requests.Kube, step: Apply, note: Note) -> Outcome:
                 return await _look_again(kube, step, note)
             if holder is not None:
                 return _held(holder, step.name)
-        note(_decoded(step.resource, await kube.send(request)))
+        note(step.resource, _decoded(step.resource, await kube.send(request)))
     except errors.Conflict:
         return await _look_again(kube, step, note) if step.creates else Outcome(stale=True)
     except errors.KubeError as error:
@@ -101,7 +92,7 @@ async def _look_again(kube: requests.Kube, step: Apply, note: Note) -> Outcome:
     except errors.KubeError as error:
         return Outcome(failures=(Failure("get", step.resource.kind, step.name, error),))
     if live.metadata.labels.get(names.SERVICE_LABEL) == metadata["labels"][names.SERVICE_LABEL]:
-        note(live)
+        note(step.resource, live)
         return Outcome(stale=True)
     taken = NameTaken.by(step.resource.kind, live.metadata, "somebody else: it lacks our labels")
     return Outcome(taken=(taken,))
@@ -114,12 +105,7 @@ def _held(holder: derived_names.Holder, lws: str) -> Outcome:
 
 
 def _decoded(resource: requests.Resource, body: bytes) -> Child:
-    kinds: dict[requests.Resource, type[Child]] = {
-        STATEFUL_SETS: StatefulSet,
-        LEADER_WORKER_SETS: LeaderWorkerSet,
-        POD_GROUPS: PodGroup,
-    }
-    return msgspec.json.decode(body, type=kinds.get(resource, Entry))
+    return msgspec.json.decode(body, type=READ_AS.get(resource, Owned))
 
 
 async def _delete(kube: requests.Kube, step: Delete) -> Outcome:

@@ -25,7 +25,7 @@ from fusioninfer.reconcile.phases import (
     words_of,
 )
 from fusioninfer.reconcile.room import Room, copies_that_could_start, nearest, room_of
-from fusioninfer.reconcile.snapshot import POD_GROUPS
+from fusioninfer.reconcile.snapshot import POD_GROUPS, POOLS
 
 NAME_CONFLICT = "NameConflict"
 GANG_OVERRIDDEN = "GangOverridden"
@@ -59,7 +59,7 @@ def spec_was_refused_by_the_api_server(seen: Seen) -> Verdict | None:
 
 
 def something_looks_like_a_mistake(seen: Seen) -> Verdict | None:
-    warnings = [f"role {facts.role.name}: {warning}" for facts in seen.facts.roles for warning in facts.warnings]
+    warnings = [f"role {facts.role.name}: {warning}" for facts in seen.facts.all_roles for warning in facts.warnings]
     return Verdict("True", "AcceptedWithWarnings", "; ".join(warnings)) if warnings else None
 
 
@@ -71,6 +71,11 @@ def no_copy_is_asked_for(seen: Seen) -> Verdict | None:
     if any(facts.desired for facts in seen.facts.roles):
         return None
     return Verdict("True", SCALED_TO_ZERO, "no copy is asked for")
+
+
+def nothing_at_all_is_asked_for(seen: Seen) -> Verdict | None:
+    router = seen.facts.router
+    return None if router is not None and router.desired else no_copy_is_asked_for(seen)
 
 
 def gang_is_not_installed(seen: Seen) -> Verdict | None:
@@ -145,11 +150,11 @@ def _would_start(seen: Seen, room: Room) -> str:
 
 
 def pods_wait_for_room(seen: Seen) -> Verdict | None:
-    room = room_of((facts, pod) for facts in seen.facts.roles for pod in facts.pods)
+    room = room_of((facts, pod) for facts in seen.facts.all_roles for pod in facts.pods)
     if not room.waiting:
         return None
-    total = sum(facts.total_pods for facts in seen.facts.roles)
-    bound = sum(facts.bound_pods for facts in seen.facts.roles)
+    total = sum(facts.total_pods for facts in seen.facts.all_roles)
+    bound = sum(facts.bound_pods for facts in seen.facts.all_roles)
     reason = "SchedulingGated" if room.is_gated else "Unschedulable"
     fit = f", of which {room.fitting} fit" if room.fitting else ""
     words = f"{bound} of {total} pods are bound; without a node: {room.needs}{fit}{_short(room)}"
@@ -157,7 +162,7 @@ def pods_wait_for_room(seen: Seen) -> Verdict | None:
 
 
 def pods_are_not_bound(seen: Seen) -> Verdict | None:
-    for facts in seen.facts.roles:
+    for facts in seen.facts.all_roles:
         if facts.bound_pods < facts.total_pods:
             words = f"{facts.bound_pods} of {facts.total_pods} pods of role {facts.role.name} are bound"
             return Verdict("False", "PodsPending", words)
@@ -165,7 +170,7 @@ def pods_are_not_bound(seen: Seen) -> Verdict | None:
 
 
 def all_pods_are_bound(seen: Seen) -> Verdict | None:
-    return Verdict("True", "Scheduled", f"all {sum(facts.total_pods for facts in seen.facts.roles)} pods are bound")
+    return Verdict("True", "Scheduled", f"all {sum(facts.total_pods for facts in seen.facts.all_roles)} pods are bound")
 
 
 def a_write_failed(seen: Seen) -> Verdict | None:
@@ -193,13 +198,76 @@ def a_role_is_not_whole(seen: Seen) -> Verdict | None:
     return None
 
 
+def the_router_is_not_whole(seen: Seen) -> Verdict | None:
+    router = seen.facts.router
+    if router is None or router.is_complete:
+        return None
+    standing = standing_of(router, seen)
+    return Verdict("False", standing.reason, _of_hops(seen, standing.message))
+
+
 def every_role_is_whole(seen: Seen) -> Verdict | None:
     counts = ", ".join(f"{facts.role.name} {facts.ready}/{facts.desired}" for facts in seen.facts.roles)
     return Verdict("True", "AllReplicasReady", f"every copy is ready: {counts}")
 
 
 def no_router_was_asked_for(seen: Seen) -> Verdict | None:
-    return Verdict("True", NOT_REQUESTED, "the service has no router")
+    return Verdict("True", NOT_REQUESTED, "the service has no router") if seen.facts.router is None else None
+
+
+def router_is_not_installed(seen: Seen) -> Verdict | None:
+    if not seen.plan.router_is_uninstalled:
+        return None
+    words = (
+        f"the router's picker reads {POOLS.kind} ({POOLS.api_version}), which this cluster does not serve; install the "
+        "CRDs of the Gateway API inference extension, and it is made by itself"
+    )
+    return Verdict("False", NOT_INSTALLED, words)
+
+
+def the_router_failed(seen: Seen) -> Verdict | None:
+    router = seen.facts.router
+    verdict = None if router is None else failure_of(router, seen)
+    return verdict and Verdict("False", verdict.reason, _of_hops(seen, verdict.message))
+
+
+def no_router_pod_is_ready(seen: Seen) -> Verdict | None:
+    router = seen.facts.router
+    if router is None or router.ready or not router.desired:
+        return None
+    standing = standing_of(router, seen)
+    return Verdict("False", standing.reason, _of_hops(seen, standing.message))
+
+
+def no_router_pod_is_asked_for(seen: Seen) -> Verdict | None:
+    router = seen.facts.router
+    if router is None or router.desired:
+        return None
+    return Verdict("False", SCALED_TO_ZERO, f"no copy of router {router.role.name} is asked for, and nothing gets in")
+
+
+def _of_hops(seen: Seen, message: str) -> str:
+    router = seen.facts.router
+    return f"router {router.role.name}: {router.ready} of {router.desired} pods are ready; {message}" if router else ""
+
+
+def the_router_sends_requests(seen: Seen) -> Verdict | None:
+    router = seen.facts.router
+    if router is None:
+        return None
+    return Verdict("True", "Routing", f"picker and Envoy are ready in {router.ready} of {router.desired} pods")
+
+
+def the_way_in_is_closed(seen: Seen) -> Verdict | None:
+    """Clients are led to the router, and it does not take them on."""
+    if seen.facts.router is None or seen.plan.router_is_bypassed:
+        return None
+    return router_is_not_ready(seen)
+
+
+def router_is_not_ready(seen: Seen) -> Verdict | None:
+    verdict = first(ROUTER_READY, seen)
+    return verdict if verdict is not None and verdict.answer == "False" else None
 
 
 def nothing_is_asked_to_serve(seen: Seen) -> Verdict | None:
@@ -250,7 +318,7 @@ def a_kind_is_not_installed(seen: Seen) -> Verdict | None:
 def _of_roles(seen: Seen, roles: frozenset[str], words: Callable[[RoleFacts], str]) -> str:
     """What `words` say of each of `roles`."""
     return "; ".join(
-        f"role {facts.role.name}: {words(facts)}" for facts in seen.facts.roles if facts.role.name in roles
+        f"role {facts.role.name}: {words(facts)}" for facts in seen.facts.all_roles if facts.role.name in roles
     )
 
 
@@ -259,7 +327,7 @@ def paused_changes_wait(seen: Seen) -> Verdict | None:
 
 
 def progress_has_stopped(seen: Seen) -> Verdict | None:
-    for facts in seen.facts.roles:
+    for facts in seen.facts.all_roles:
         verdict = failure_of(facts, seen)
         if verdict is not None and verdict.reason == DEADLINE_EXCEEDED:
             return verdict
@@ -267,7 +335,7 @@ def progress_has_stopped(seen: Seen) -> Verdict | None:
 
 
 def a_role_is_rolling(seen: Seen) -> Verdict | None:
-    rolling = [facts for facts in seen.facts.roles if not facts.is_complete]
+    rolling = [facts for facts in seen.facts.all_roles if not facts.is_complete]
     if not rolling:
         return None
     words = "; ".join(f"role {facts.role.name}: {rolling_words(facts)}" for facts in rolling)
@@ -286,7 +354,7 @@ def everything_is_rolled_out(seen: Seen) -> Verdict | None:
 
 
 def copies_are_missing(seen: Seen) -> Verdict | None:
-    for facts in seen.facts.roles:
+    for facts in seen.facts.all_roles:
         if facts.ready < facts.desired and not facts.is_rolling and not facts.is_loading:
             standing = standing_of(facts, seen)
             return Verdict("True", standing.reason, _of_role(facts, standing.message))
@@ -322,8 +390,20 @@ SCHEDULED: Sequence[Rule] = (
     all_pods_are_bound,
 )
 WORKLOADS_READY: Sequence[Rule] = (a_role_failed, a_role_is_not_whole, every_role_is_whole)
-ROUTER_READY: Sequence[Rule] = (no_router_was_asked_for,)
-AVAILABLE: Sequence[Rule] = (nothing_is_asked_to_serve, the_address_is_taken, nobody_serves, somebody_serves)
+ROUTER_READY: Sequence[Rule] = (
+    no_router_was_asked_for,
+    router_is_not_installed,
+    no_router_pod_is_asked_for,
+    no_router_pod_is_ready,
+    the_router_sends_requests,
+)
+AVAILABLE: Sequence[Rule] = (
+    nothing_is_asked_to_serve,
+    the_address_is_taken,
+    nobody_serves,
+    the_way_in_is_closed,
+    somebody_serves,
+)
 PROGRESSING: Sequence[Rule] = (
     changes_are_paused,
     gang_is_not_installed,
@@ -345,6 +425,9 @@ READY: Sequence[Rule] = (
     gang_is_overridden,
     gang_waits,
     a_role_is_not_whole,
+    nothing_at_all_is_asked_for,
+    router_is_not_ready,
+    the_router_is_not_whole,
     no_copy_is_asked_for,
     nobody_serves,
     the_service_is_ready,
@@ -379,7 +462,9 @@ STALLED: Sequence[Rule] = tuple(
         name_is_taken,
         spec_was_refused_by_the_api_server,
         a_role_failed,
+        the_router_failed,
         gang_is_not_installed,
+        router_is_not_installed,
         a_kind_is_not_installed,
     )
 )

@@ -17,6 +17,7 @@ from fusioninfer.reconcile.snapshot import (
     CHILDREN,
     WORKLOADS,
     ContainerStatus,
+    Deployment,
     Pod,
     PodGroup,
     Snapshot,
@@ -123,9 +124,16 @@ class Facts:
 
     service: InferenceService
     roles: tuple[RoleFacts, ...]
+    """The engine roles."""
+    router: RoleFacts | None = None
     gang: PodGroup | None = None
     astray: Pod | None = None
     """One of the pods that name another gang than this service's, though they were made for it."""
+
+    @property
+    def all_roles(self) -> tuple[RoleFacts, ...]:
+        """The engine roles, and the router if there is one."""
+        return self.roles if self.router is None else (*self.roles, self.router)
 
     @property
     def entry_roles(self) -> tuple[RoleFacts, ...]:
@@ -135,7 +143,8 @@ class Facts:
 def facts_of(desired: Desired, snapshot: Snapshot) -> Facts:
     """The counts of every engine role, and the gang."""
     roles = tuple(_role(objects, snapshot) for objects in desired.roles)
-    return Facts(desired.service, roles, snapshot.gang, _astray(desired.service, roles))
+    router = None if desired.router is None else _role(desired.router, snapshot)
+    return Facts(desired.service, roles, router, snapshot.gang, _astray(desired.service, roles))
 
 
 def _astray(service: InferenceService, roles: Iterable[RoleFacts]) -> Pod | None:
@@ -177,6 +186,8 @@ def workload_of(objects: RoleObjects, snapshot: Snapshot) -> Workload | None:
 
 def copies_of(workload: Workload, pods: tuple[Pod, ...]) -> tuple[Copy, ...]:
     """`pods`, which are sorted so, copy by copy."""
+    if isinstance(workload, Deployment):
+        return tuple(Copy(index, (pod,), 1, workload.is_updated(pod)) for index, pod in enumerate(pods))
     return tuple(
         Copy(index, members, workload.nodes_of(members[0]), all(workload.is_updated(pod) for pod in members))
         for index, group in groupby(pods, workload.copy_of)

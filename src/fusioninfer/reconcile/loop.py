@@ -16,6 +16,7 @@ from fusioninfer.api.service import InvalidSpec, Manifest
 from fusioninfer.api.types import API_VERSION, KIND, InferenceServiceStatus
 from fusioninfer.build.desired import desired_objects
 from fusioninfer.build.engines import Engines
+from fusioninfer.build.router.strategies import Strategies
 from fusioninfer.kube import errors, requests
 from fusioninfer.reconcile.apply import Outcome, carry_out
 from fusioninfer.reconcile.events import events_of
@@ -67,6 +68,7 @@ class World:
     kube: requests.Kube
     caches: Caches
     engines: Engines
+    strategies: Strategies
     monotonic: Callable[[], float]
     others_wait: Callable[[], bool] = lambda: False
     """Whether other services are due and not yet worked on."""
@@ -84,7 +86,7 @@ async def reconcile(world: World, key: Key) -> Result:
     previous = _previous(snapshot)
     try:
         service = parse(snapshot.service.raw)
-        desired = desired_objects(service, world.engines)
+        desired = desired_objects(service, world.engines, world.strategies)
     except InvalidSpec as refusal:  # what runs keeps running
         refused = status_of_refused(refusal, snapshot, previous, world.now())
         return await _report(world, snapshot, previous, refused)
@@ -208,7 +210,7 @@ def _needs_others(outcome: Outcome) -> bool:
 
 def _deadlines(seen: Seen, status: InferenceServiceStatus) -> float | None:
     """Seconds until the first role will have gone too long without progress."""
-    due = [moment for facts in seen.facts.roles if (moment := deadline(facts, status)) and moment > seen.now]
+    due = [moment for facts in seen.facts.all_roles if (moment := deadline(facts, status)) and moment > seen.now]
     return min((moment - seen.now) / timedelta(seconds=1) for moment in due) if due else None
 
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fusioninfer.api import names
 from fusioninfer.kube.cache import Cache
 from fusioninfer.kube.objects import ObjectMeta
+from fusioninfer.kube.requests import Resource
 from fusioninfer.reconcile.snapshot import (
-    ENTRIES,
-    LEADER_WORKER_SETS,
-    POD_GROUPS,
-    STATEFUL_SETS,
     Child,
-    Entry,
     Key,
-    LeaderWorkerSet,
     Pod,
-    PodGroup,
     Service,
     Snapshot,
-    StatefulSet,
 )
 
 
@@ -29,23 +23,13 @@ class Caches:
     """What is watched: our services, and everything that carries their label."""
 
     services: Cache[Service]
-    stateful_sets: Cache[StatefulSet]
-    leader_worker_sets: Cache[LeaderWorkerSet]
-    pod_groups: Cache[PodGroup]
-    entries: Cache[Entry]
     pods: Cache[Pod]
+    children: Mapping[Resource, Cache[Child]]
+    """By their kind."""
 
-    def note(self, child: Child) -> None:
+    def note(self, resource: Resource, child: Child) -> None:
         """Take in what the API server answered to a write of ours."""
-        match child:
-            case StatefulSet():
-                self.stateful_sets.note(child)
-            case LeaderWorkerSet():
-                self.leader_worker_sets.note(child)
-            case PodGroup():
-                self.pod_groups.note(child)
-            case Entry():
-                self.entries.note(child)
+        self.children[resource].note(child)
 
 
 def key_of(labelled: Child | Pod) -> Key | None:
@@ -64,12 +48,10 @@ def observe(caches: Caches, key: Key) -> Snapshot | None:
     service = caches.services.get(key.namespace, key.name)
     if service is None:
         return None
-    children: dict[tuple[str, str], Child] = {
-        **{(STATEFUL_SETS.kind, live.metadata.name): live for live in caches.stateful_sets.select(key)},
-        **{(LEADER_WORKER_SETS.kind, live.metadata.name): live for live in caches.leader_worker_sets.select(key)},
-        **{(POD_GROUPS.kind, live.metadata.name): live for live in caches.pod_groups.select(key)},
-        **{(ENTRIES.kind, live.metadata.name): live for live in caches.entries.select(key)},
+    children = {
+        (resource.kind, live.metadata.name): live
+        for resource, cache in caches.children.items()
+        for live in cache.select(key)
     }
-    served = {LEADER_WORKER_SETS.kind: caches.leader_worker_sets.served, POD_GROUPS.kind: caches.pod_groups.served}
-    unserved = frozenset(kind for kind, is_served in served.items() if not is_served)
+    unserved = frozenset(resource.kind for resource, cache in caches.children.items() if not cache.served)
     return Snapshot(service, children, tuple(caches.pods.select(key)), unserved)

@@ -60,8 +60,10 @@ def standing_of(facts: RoleFacts, seen: Seen) -> Standing:
     kind = facts.workload_resource.kind
     if facts.role.name in seen.plan.uninstalled:
         return Standing("Pending", NOT_INSTALLED, uninstalled_words(facts))
-    if seen.plan.gang_is_uninstalled and facts.workload is None:
+    if seen.plan.gang_is_uninstalled and facts.workload is None and facts is not seen.facts.router:
         return Standing("Pending", NOT_INSTALLED, "its pods wait for the kind of their gang, which is not installed")
+    if seen.plan.router_is_uninstalled and facts is seen.facts.router and facts.workload is None:
+        return Standing("Pending", NOT_INSTALLED, "it waits for InferencePool, which its picker reads")
     if facts.role.name in seen.plan.recreating:
         return Standing("Pending", RECREATING, recreating_words(facts))
     if facts.workload is None:

@@ -13,7 +13,19 @@ from fusioninfer.kube.requests import ABSENT, Resource
 from fusioninfer.reconcile import ownership
 from fusioninfer.reconcile.gang import next_gang
 from fusioninfer.reconcile.rollout import Staged, staged
-from fusioninfer.reconcile.snapshot import CHILDREN, LEADER_WORKER_SETS, LWS_NAME, WORKLOADS, Child, Snapshot
+from fusioninfer.reconcile.snapshot import (
+    CHILDREN,
+    DEPLOYMENTS,
+    LEADER_WORKER_SETS,
+    LWS_NAME,
+    POOLS,
+    ROLE_BINDINGS,
+    SERVICE_ACCOUNTS,
+    WORKLOADS,
+    Child,
+    Entry,
+    Snapshot,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,10 @@ class Plan:
     or one again; or with a template that no roll-out would bring to a gang that waits."""
     uninstalled: frozenset[str] = frozenset()
     """Roles whose kind of workload the cluster does not know."""
+    router_is_uninstalled: bool = False
+    """The cluster does not know the pool that the picker reads: the router is not made, and what is there goes on."""
+    router_is_bypassed: bool = False
+    """Clients are not led to the router: it is new and does not answer yet, and others did before."""
     gang_is_uninstalled: bool = False
     """The cluster knows no gangs: no workload is touched, for its new pods would find no scheduler."""
 
@@ -103,30 +119,51 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
     recreating = frozenset(o.role.name for o in desired.roles if _is_in_the_way(o, snapshot)) - uninstalled
     if desired.gang is not None:
         recreating |= {o.role.name for o in desired.roles if _can_only_be_made_anew(o, snapshot)} - uninstalled
+    router = desired.router
+    router_is_uninstalled = router is not None and any(part["kind"] in snapshot.unserved for part in router.parts)
+    bypassed = _is_bypassed(desired, snapshot)
+    entry = desired.direct_entry if bypassed else desired.entry
     workloads = {
         objects.role.name: _staged(objects, snapshot)
         for objects in desired.roles
         if objects.role.name not in recreating | uninstalled
     }
+    routing = {router.role.name: _staged(router, snapshot)} if router and not router_is_uninstalled else {}
+    parts = router.parts if router and not router_is_uninstalled else ()
+    open_to_all = [entry, *parts, *(step.manifest for step in routing.values())]
     grouped = [] if gang is None or gang_is_uninstalled else [gang.manifest]
     gang_is_taken = any(_taken(manifest, snapshot) for manifest in grouped)
     if gang_is_uninstalled or gang_is_taken:  # new pods would find no place, or one in somebody else's gang
-        waves = [grouped, [desired.entry]]
+        waves = [grouped, open_to_all]
     else:
         first, last = (grouped, []) if gang is None or gang.comes_first else ([], grouped)
-        waves = [first, [desired.entry, *(step.manifest for step in workloads.values())], last]
+        waves = [first, [*open_to_all, *(step.manifest for step in workloads.values())], last]
     sent = [[signed(manifest) for manifest in wave] for wave in waves]
     wanted = [manifest for wave in sent for manifest in wave]
-    is_whole = not (uninstalled or gang_is_uninstalled or gang_is_taken)
+    is_whole = not (uninstalled or router_is_uninstalled or gang_is_uninstalled or gang_is_taken)
     return Plan(
         waves=tuple(steps for wave in sent if (steps := _applies(wave, snapshot))),
         deletes=tuple(_deletes({_place(manifest) for manifest in wanted}, snapshot)) if is_whole else (),
         taken=tuple(taken for manifest in wanted if (taken := _taken(manifest, snapshot)) is not None),
-        update_pending=frozenset(name for name, step in workloads.items() if step.update_pending),
+        update_pending=frozenset(name for name, step in {**workloads, **routing}.items() if step.update_pending),
         recreating=recreating,
         uninstalled=uninstalled,
+        router_is_uninstalled=router_is_uninstalled,
+        router_is_bypassed=bypassed,
         gang_is_uninstalled=gang_is_uninstalled,
     )
+
+
+def _is_bypassed(desired: Desired, snapshot: Snapshot) -> bool:
+    """Whether clients are still led past the router, since it has never answered and others do."""
+    router = desired.router
+    live = snapshot.children.get(_place(desired.entry))
+    if router is None or not isinstance(live, Entry) or not snapshot.owns(live):
+        return False
+    if live.spec.selector == desired.entry["spec"]["selector"]:
+        return False
+    deployment = snapshot.workload(router.workload["metadata"]["name"], router.workload["kind"])
+    return not any(pod.ready for pod in snapshot.pods_of(deployment))
 
 
 def _staged(objects: RoleObjects, snapshot: Snapshot) -> Staged:
@@ -178,12 +215,10 @@ def signed(manifest: Manifest) -> Manifest:
     metadata = manifest["metadata"]
     annotations = metadata.get("annotations", {})
     kept = {key: value for key, value in metadata.items() if key != "ownerReferences"}
-    hashed = {
-        key: value
-        for key, value in manifest["spec"].items()
-        if key not in _TEMPLATES or names.TEMPLATE not in annotations
-    }
-    digest = hashes.of({**manifest, "metadata": kept, "spec": hashed})
+    hashed = {**manifest, "metadata": kept}
+    if names.TEMPLATE in annotations:
+        hashed["spec"] = {key: value for key, value in manifest["spec"].items() if key not in _TEMPLATES}
+    digest = hashes.of(hashed)
     return {**manifest, "metadata": {**metadata, "annotations": {**annotations, names.APPLIED: digest}}}
 
 
@@ -237,13 +272,28 @@ def _difference(manifest: Manifest, live: Child) -> str | None:
 
 def _compared(manifest: Manifest) -> Manifest:
     metadata = {key: manifest["metadata"][key] for key in ("labels", "annotations", "ownerReferences")}
-    return {"metadata": metadata, "spec": manifest["spec"]}
+    rest = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind", "metadata")}
+    return {**rest, "metadata": metadata}
+
+
+def _is_still_used(live: Child, resource: Resource, kept: Container[tuple[str, str]], snapshot: Snapshot) -> bool:
+    """A router that ends finishes its requests, for which its picker needs its pool and its rights."""
+    if resource not in _OF_A_PICKER or (DEPLOYMENTS.kind, live.metadata.name) in kept:
+        return False
+    labels = (names.ROLE_LABEL, names.COMPONENT_TYPE_LABEL)
+    wanted = [live.metadata.labels.get(label) for label in labels]
+    return any([pod.metadata.labels.get(label) for label in labels] == wanted for pod in snapshot.pods)
+
+
+_OF_A_PICKER = (SERVICE_ACCOUNTS, ROLE_BINDINGS, POOLS)
 
 
 def _deletes(kept: Container[tuple[str, str]], snapshot: Snapshot) -> Iterable[Delete]:
     resources = {resource.kind: resource for resource in CHILDREN.values()}
     for (kind, name), live in snapshot.children.items():
         if (kind, name) not in kept and snapshot.owns(live) and live.metadata.deletionTimestamp is None:
+            if _is_still_used(live, resources[kind], kept, snapshot):
+                continue
             yield Delete(
                 resources[kind],
                 live.metadata.namespace,

@@ -25,7 +25,7 @@ import msgspec
 from fusioninfer.api import names
 from fusioninfer.api.service import Manifest, Role
 from fusioninfer.reconcile import ownership
-from fusioninfer.reconcile.snapshot import LeaderWorkerSet, Pod, StatefulSet, Workload
+from fusioninfer.reconcile.snapshot import Pod, StatefulSet, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def staged(desired: Manifest, role: Role, live: Workload | None, pods: tuple[Pod
     manifest = _with_live_template(desired, live, ours) if pending else desired
     if role.replicas is None:
         return Staged(_with_live_replicas(manifest, live, ours, others), pending)
-    if isinstance(live, LeaderWorkerSet):
+    if not isinstance(live, StatefulSet):
         return Staged(manifest, pending)
     size = next_size(role, live, pods, template_changes=_annotation(manifest) != _live_annotation(live))
     return Staged(_with_size(manifest, size), pending)

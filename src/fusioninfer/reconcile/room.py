@@ -16,6 +16,7 @@ from fusioninfer.api.service import Manifest
 from fusioninfer.reconcile.facts import Copy, RoleFacts
 from fusioninfer.reconcile.snapshot import ABOUT_THE_GANG, FITS, Pod
 
+_AMOUNT = re.compile(r"(?P<number>[0-9]+)(?P<unit>[A-Za-z]*)")
 _LACKING = re.compile(r"Insufficient ([\w./-]*\w)")
 
 
@@ -109,7 +110,8 @@ def copies_that_could_start(facts: RoleFacts) -> int:
 def requests(template: Manifest) -> dict[str, str]:
     """What one pod of `template` requests, by resource; a limit without a request is one (pod API)."""
     found: dict[str, list[str]] = {}
-    for container in template["spec"]["containers"]:
+    sidecars = [c for c in template["spec"].get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    for container in (*template["spec"]["containers"], *sidecars):
         resources = container.get("resources") or {}
         for resource, amount in {**(resources.get("limits") or {}), **(resources.get("requests") or {})}.items():
             found.setdefault(resource, []).append(str(amount))
@@ -117,9 +119,11 @@ def requests(template: Manifest) -> dict[str, str]:
 
 
 def _sum(amounts: list[str]) -> str:
-    """Whole numbers added up; what has a unit is told as it was written."""
-    if all(amount.isdecimal() for amount in amounts):
-        return str(sum(int(amount) for amount in amounts))
+    """Whole numbers of one unit added up; else as they were written."""
+    parts = [_AMOUNT.fullmatch(amount) for amount in amounts]
+    units = {part["unit"] if part else None for part in parts}
+    if len(units) == 1 and None not in units:
+        return f"{sum(int(part['number']) for part in parts if part)}{units.pop()}"
     return " + ".join(
         f"{count} x ({amount})" if count > 1 and " " in amount else f"{count} x {amount}" if count > 1 else amount
         for amount, count in Counter(amounts).items()

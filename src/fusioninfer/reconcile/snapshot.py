@@ -30,12 +30,21 @@ SERVICES = Resource(types.GROUP, types.VERSION, types.KIND, types.PLURAL)
 STATEFUL_SETS = Resource("apps", "v1", "StatefulSet", "statefulsets")
 LEADER_WORKER_SETS = Resource("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets")
 ENTRIES = Resource("", "v1", "Service", "services")
+DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
+SERVICE_ACCOUNTS = Resource("", "v1", "ServiceAccount", "serviceaccounts")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+DISRUPTION_BUDGETS = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+POOLS = Resource("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools")
 POD_GROUPS = Resource("scheduling.volcano.sh", "v1beta1", "PodGroup", "podgroups")
 PODS = Resource("", "v1", "Pod", "pods")
 EVENTS = Resource("", "v1", "Event", "events")
 WORKLOADS = (STATEFUL_SETS, LEADER_WORKER_SETS)
 """What runs the pods of a role. Both kinds use the same names, so of one name there may be one kind at a time."""
-CHILDREN = {(resource.api_version, resource.kind): resource for resource in (*WORKLOADS, ENTRIES, POD_GROUPS)}
+PARTS_OF_A_ROUTER = (DEPLOYMENTS, SERVICE_ACCOUNTS, ROLE_BINDINGS, DISRUPTION_BUDGETS, POOLS)
+CHILDREN = {
+    (resource.api_version, resource.kind): resource
+    for resource in (*WORKLOADS, ENTRIES, POD_GROUPS, *PARTS_OF_A_ROUTER)
+}
 """Every kind of child, by apiVersion and kind."""
 
 LWS_NAME = "leaderworkerset.sigs.k8s.io/name"
@@ -186,8 +195,7 @@ class LeaderWorkerSet(msgspec.Struct, frozen=True):
 
     def is_updated(self, pod: Pod) -> bool:
         """`pod` was made from the present templates, by the mark that `build` puts on both."""
-        mark = pod.metadata.annotations.get(names.TEMPLATE)
-        return self.observed and mark is not None and mark == self.metadata.annotations.get(names.TEMPLATE)
+        return _has_its_mark(self, pod)
 
     def copy_of(self, pod: Pod) -> int:
         """Which copy `pod` belongs to; -1 if LWS's webhook has not labelled it."""
@@ -202,15 +210,88 @@ def _number(digits: str | None, otherwise: int) -> int:
     return int(digits) if digits is not None and digits.isdecimal() else otherwise
 
 
-Workload = StatefulSet | LeaderWorkerSet
+def _has_its_mark(workload: LeaderWorkerSet | Deployment, pod: Pod) -> bool:
+    mark = pod.metadata.annotations.get(names.TEMPLATE)
+    return workload.observed and mark is not None and mark == workload.metadata.annotations.get(names.TEMPLATE)
 
 
 def _observed(workload: Workload) -> bool:
     return workload.status.observedGeneration >= workload.metadata.generation > 0
 
 
+class DeploymentSpec(msgspec.Struct, frozen=True):
+    """A Deployment's spec; the template stays undecoded until it is needed."""
+
+    replicas: int = 1
+    template: msgspec.Raw = _NOTHING
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "template", _own(self.template))
+
+
+class DeploymentStatus(msgspec.Struct, frozen=True):
+    """A Deployment's own counts of its pods."""
+
+    observedGeneration: int = 0
+    replicas: int = 0
+    updatedReplicas: int = 0
+    readyReplicas: int = 0
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """What runs the router's pods."""
+
+    metadata: OwnedMeta
+    spec: DeploymentSpec = DeploymentSpec()
+    status: DeploymentStatus = DeploymentStatus()
+
+    resource: ClassVar[Resource] = DEPLOYMENTS
+    template_field: ClassVar[str] = "template"
+
+    @property
+    def template(self) -> msgspec.Raw:
+        return self.spec.template
+
+    @property
+    def observed(self) -> bool:
+        """The Deployment's controller has seen the present spec."""
+        return _observed(self)
+
+    def runs(self, pod: Pod) -> bool:
+        """`pod` is one of its own. By label: pods are controlled by ReplicaSets between."""
+        return all(
+            pod.metadata.labels.get(label) == self.metadata.labels.get(label)
+            for label in (names.ROLE_LABEL, names.COMPONENT_TYPE_LABEL)
+        )
+
+    def is_updated(self, pod: Pod) -> bool:
+        """`pod` was made from the present template, by the mark that `build` puts on both."""
+        return _has_its_mark(self, pod)
+
+    def copy_of(self, pod: Pod) -> int:
+        """Which copy `pod` is: its pods have no numbers."""
+        return -1
+
+    def nodes_of(self, pod: Pod) -> int:
+        """How many pods the copy of `pod` has."""
+        return 1
+
+
+class EntrySpec(msgspec.Struct, frozen=True):
+    """Where a Service leads."""
+
+    selector: dict[str, str] = {}
+
+
 class Entry(msgspec.Struct, frozen=True):
     """A Service of ours."""
+
+    metadata: OwnedMeta
+    spec: EntrySpec = EntrySpec()
+
+
+class Owned(msgspec.Struct, frozen=True):
+    """A child of which we read no more than that it is there and ours."""
 
     metadata: OwnedMeta
 
@@ -257,7 +338,18 @@ class PodGroup(msgspec.Struct, frozen=True):
         return any(condition.type == "Scheduled" for condition in self.status.conditions)
 
 
-Child = Workload | Entry | PodGroup
+Workload = StatefulSet | LeaderWorkerSet | Deployment
+Child = Workload | PodGroup | Entry | Owned
+
+
+READ_AS: Mapping[Resource, type[Child]] = {
+    STATEFUL_SETS: StatefulSet,
+    LEADER_WORKER_SETS: LeaderWorkerSet,
+    DEPLOYMENTS: Deployment,
+    POD_GROUPS: PodGroup,
+    ENTRIES: Entry,
+}
+"""What each kind of child is read as; the others as Owned."""
 
 
 class PodCondition(msgspec.Struct, frozen=True):

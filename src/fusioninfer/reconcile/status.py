@@ -22,7 +22,7 @@ from fusioninfer.reconcile.snapshot import Snapshot
 def status_of(seen: Seen) -> InferenceServiceStatus:
     """The whole status of a service whose spec was accepted by `parse`."""
     service = seen.facts.service
-    components = {facts.role.name: _component(facts, seen) for facts in seen.facts.roles}
+    components = {facts.role.name: _component(facts, seen) for facts in seen.facts.all_roles}
     verdicts = {kind: first(rules, seen) for kind, rules in CONDITIONS.items()}
     if (stalled := first(STALLED, seen)) is not None:
         verdicts["Stalled"] = stalled

@@ -156,7 +156,8 @@ def engine_has_not_started(pod: Pod) -> Trouble | None:
 
 
 def container_is_not_ready(pod: Pod) -> Trouble | None:
-    for container in pod.status.containerStatuses:
+    sidecars = [container for container in pod.status.initContainerStatuses if container.started]
+    for container in (*sidecars, *pod.status.containerStatuses):
         running = container.state.running
         if running and container.started is not False and not container.ready:
             condition = pod.condition("Ready")

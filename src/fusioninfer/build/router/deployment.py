@@ -1,0 +1,160 @@
+"""The router's pods: the Endpoint Picker, and beside it the Envoy that sends each request to the pod that was picked.
+
+The picker is a native sidecar: it is there before Envoy takes requests, and after Envoy has finished them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fusioninfer.api import hashes, names
+from fusioninfer.api.service import InferenceService, Manifest, Router
+from fusioninfer.build import ending
+from fusioninfer.build.entry import direct_selector
+from fusioninfer.build.metadata import child_metadata
+from fusioninfer.build.router.envoy import ALIVE_PATH, ENVOY_IMAGE, READY_PATH, envoy_arguments, pause_seconds
+from fusioninfer.build.router.merge import merged_template
+from fusioninfer.build.router.ports import ENTRY_PORT, READY_PORT
+from fusioninfer.build.router.releases import Release
+
+PICKER = "epp"
+ENVOY = "envoy"
+"""Names of the containers, by which a user's template changes them."""
+
+
+def router_deployment(
+    service: InferenceService, router: Router, release: Release, config: Manifest, port: int
+) -> Manifest:
+    """The Deployment; a new pod is ready before an old one ends, so that a change loses no request.
+
+    What the picker is told of the engines, in `config` and by `port`, counts as the user's words: it is of no use once
+    the engines have changed.
+    """
+    name, labels = names.workload(service.name, router.name), names.router_labels(service.name, router.name)
+    template = _template(service, router, _picker(service, router, release, config, port))
+    mark = {names.TEMPLATE: hashes.of(template)}
+    metadata = template["metadata"]
+    marked = {**template, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **mark}}}
+    annotations = {names.ROLE_INPUT: hashes.of([router.input_hash, _of_engines(config), port]), **mark}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": child_metadata(
+            service,
+            name,
+            labels={**router.labels, **labels},
+            annotations={**router.annotations, **annotations},
+        ),
+        "spec": {
+            **({} if router.replicas is None else {"replicas": router.replicas}),
+            "selector": {"matchLabels": labels},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "progressDeadlineSeconds": router.progress_deadline_seconds,
+            "template": marked,
+        },
+    }
+
+
+def _of_engines(config: Manifest) -> list[Manifest]:
+    """The plug-ins with parameters: whose metrics are read is said there."""
+    return [plugin for plugin in config.get("plugins", ()) if plugin.get("parameters")]
+
+
+def _template(service: InferenceService, router: Router, picker: Manifest) -> Manifest:
+    written = (router.template or {}).get("spec") or {}
+    ours: Manifest = {
+        "metadata": {"labels": names.router_labels(service.name, router.name)},
+        "spec": {
+            "serviceAccountName": names.workload(service.name, router.name),
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": ending.GRACE_SECONDS,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": NOBODY,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "initContainers": [picker],
+            "containers": [_envoy(ending.grace_seconds(written))],
+        },
+    }
+    template = ours if router.template is None else merged_template(ours, router.template, f"{router.path}.template")
+    template["metadata"]["labels"] |= names.router_labels(service.name, router.name)
+    return template
+
+
+NOBODY = 65532
+"""The user id of distroless images."""
+
+_LOCKED: Manifest = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""With the pod's securityContext, what Pod Security `restricted` asks for."""
+
+
+def _picker(service: InferenceService, router: Router, release: Release, config: Manifest, port: int) -> Manifest:
+    words = release.arguments(
+        config=_text(config),
+        namespace=service.namespace,
+        pool=names.workload(service.name, router.name) if release.needs_pool else None,
+        selector=direct_selector(service),
+        port=port,
+    )
+    probe = {"grpc": {"port": release.ports.health, "service": release.health_service}, "timeoutSeconds": 2}
+    pod_name = {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    return {
+        "name": PICKER,
+        "image": release.image,
+        "restartPolicy": "Always",
+        "args": [_literal(word) for word in words],
+        **({"env": [{"name": release.flags.pod_name, **pod_name}]} if release.flags.pod_name else {}),
+        "ports": [
+            {"name": "grpc-ext-proc", "containerPort": release.ports.ext_proc},
+            {"name": "grpc-health", "containerPort": release.ports.health},
+            {"name": "metrics", "containerPort": release.ports.metrics},
+        ],
+        "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": 120},
+        "readinessProbe": {**probe, "periodSeconds": 2, "failureThreshold": 3},
+        "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 3},
+        "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}},
+        "securityContext": _LOCKED,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _envoy(grace_seconds: int) -> Manifest:
+    pause = pause_seconds(grace_seconds)
+    return {
+        "name": ENVOY,
+        "image": ENVOY_IMAGE,
+        "args": [_literal(word) for word in envoy_arguments()],
+        "ports": [{"name": names.PORT_NAME, "containerPort": ENTRY_PORT}],
+        "readinessProbe": {
+            "httpGet": {"path": READY_PATH, "port": READY_PORT},
+            "periodSeconds": 2,
+            "timeoutSeconds": 2,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": ALIVE_PATH, "port": READY_PORT},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+        },
+        **({"lifecycle": {"preStop": {"sleep": {"seconds": pause}}}} if pause else {}),
+        "resources": {"requests": {"cpu": "250m", "memory": "128Mi"}},
+        "securityContext": _LOCKED,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _text(config: Any) -> str:
+    """JSON, which is YAML: an argument has one line, and keys always in the same order."""
+    return json.dumps(config, separators=(",", ":"), ensure_ascii=False)
+
+
+def _literal(word: str) -> str:
+    """`word` as the process gets it: Kubernetes expands $(VARIABLE) in args, and $$ stands for a dollar sign."""
+    return word.replace("$", "$$")

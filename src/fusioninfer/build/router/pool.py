@@ -1,0 +1,52 @@
+"""The InferencePool: the pods among which the picker picks, and where gateways find the picker."""
+
+from __future__ import annotations
+
+from fusioninfer.api import names
+from fusioninfer.api.service import InferenceService, Manifest, Router
+from fusioninfer.build.entry import direct_selector
+from fusioninfer.build.metadata import child_metadata
+from fusioninfer.build.router.ports import PICKER_PORT
+
+
+def inference_pool(service: InferenceService, router: Router, port: int) -> Manifest:
+    """All pods that answer whole requests, at `port`."""
+    name = names.workload(service.name, router.name)
+    return {
+        "apiVersion": "inference.networking.k8s.io/v1",
+        "kind": "InferencePool",
+        "metadata": child_metadata(service, name, labels=names.router_labels(service.name, router.name)),
+        "spec": {
+            "selector": {"matchLabels": direct_selector(service)},
+            "targetPorts": [{"number": port}],
+            "endpointPickerRef": {
+                "group": "",
+                "kind": "Service",
+                "name": name,
+                "port": {"number": PICKER_PORT},
+                "failureMode": "FailClose",
+            },
+        },
+    }
+
+
+def picker_service(service: InferenceService, router: Router) -> Manifest:
+    """Where a gateway asks the picker; the pool has to name it, whoever asks."""
+    labels = names.router_labels(service.name, router.name)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": child_metadata(service, names.workload(service.name, router.name), labels=labels),
+        "spec": {
+            "ports": [
+                {
+                    "name": "grpc-ext-proc",
+                    "port": PICKER_PORT,
+                    "targetPort": PICKER_PORT,
+                    "protocol": "TCP",
+                    "appProtocol": "kubernetes.io/h2c",
+                }
+            ],
+            "selector": labels,
+        },
+    }
