@@ -228,3 +228,51 @@ def test_a_router_that_is_added_moves_no_client_before_it_answers(namespace: Nam
     assert load.failures == []
     assert threading.active_count() < 50
     assert namespace.list("deployments") == []
+
+
+def strangers(name: str) -> list[Manifest]:
+    """An object of somebody else's with each name that a router's have."""
+    metadata = {"name": name}
+    labels = {"app": "web"}
+    pods = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "web"}
+    pool = {
+        "selector": {"matchLabels": labels},
+        "targetPorts": [{"number": 1}],
+        "endpointPickerRef": {"name": "web", "port": {"number": 1}},
+    }
+    selecting = {"selector": {"matchLabels": labels}}
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata, "roleRef": role},
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}},
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": selecting},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
+         "spec": {"replicas": 0, **selecting, "template": pods}},
+        {"apiVersion": "inference.networking.k8s.io/v1", "kind": "InferencePool", "metadata": metadata, "spec": pool},
+    ]  # fmt: skip
+
+
+KINDS = ("serviceaccount", "rolebinding", "service", "poddisruptionbudget", "deployment", "inferencepool")
+
+
+def test_strangers_with_a_routers_names_are_left_alone_and_its_own_go_with_it(namespace: Namespace) -> None:
+    namespace.apply(*strangers("taken-entry"))
+    before = {kind: namespace.get(kind, "taken-entry")["metadata"]["uid"] for kind in KINDS}
+    service = routed("taken")
+    service["spec"]["roles"][0]["replicas"] = 2
+    namespace.apply(service)
+
+    told = namespace.wait_reason("taken", "Accepted", "NameConflict")
+    assert "'taken-entry' belongs to somebody else" in told["message"]
+    assert {kind: namespace.get(kind, "taken-entry")["metadata"]["uid"] for kind in KINDS} == before
+
+    for kind in KINDS:
+        namespace("delete", kind, "taken-entry")
+    namespace.wait_ready("taken", 120)
+    assert namespace.service("taken")["status"]["components"]["entry"]["readyReplicas"] == 2
+
+    service["spec"]["roles"].pop(0)
+    namespace.apply(service)
+    of_ours = ("-l", "fusioninfer.io/component-type=router", "-o", "name")
+    namespace.wait(lambda: namespace("get", ",".join(KINDS), *of_ours), lambda names: not names, "all of it to go", 60)
