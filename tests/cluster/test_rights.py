@@ -18,11 +18,10 @@ pytestmark = pytest.mark.cluster
 
 INVISIBLE = {
     ("fusioninfer.io", "inferenceservices/finalizers", "update"),
-    ("", "services", "delete"),
     ("rbac.authorization.k8s.io", "clusterroles", "bind"),
 }
 """Asked of the authorizer in no request of ours: by an admission plug-in (OwnerReferencesPermissionEnforcement) when
-children are made that hold up their owner's deletion, and when an orphan is taken back; when a role is bound."""
+children are made that hold up their owner's deletion; and when a role is bound."""
 
 
 def requests_of_the_operator(audit_log: Path) -> list[Manifest]:
