@@ -292,22 +292,20 @@ def _role(role: types.Role, path: str, input_hash: str) -> Role:
     multinode = types.Multinode(nodes or 1) if isinstance(role.multinode, UnsetType) else role.multinode
     template = _template(role.template, f"{path}.template")
     _check_several_nodes(multinode, nodes or 1, path)
-    metadata = types.RoleMetadata() if isinstance(role.metadata, UnsetType) else role.metadata
+    metadata = _given(role.metadata) or types.RoleMetadata()
     return Role(
         name=role.name,
         component_type=role.componentType,
         template=template,
         replicas=replicas,
         nodes_per_replica=nodes or 1,
-        backend=None if isinstance(multinode.backend, UnsetType) else multinode.backend,
+        backend=_given(multinode.backend),
         worker_template=None
         if isinstance(multinode.workerTemplate, UnsetType)
         else _template(multinode.workerTemplate, f"{path}.multinode.workerTemplate"),
-        engine=None if isinstance(role.engine, UnsetType) else role.engine,
+        engine=_given(role.engine),
         rolling_update=_rolling_update(role.rolloutStrategy, f"{path}.rolloutStrategy.rollingUpdate", replicas, nodes),
-        progress_deadline_seconds=DEFAULT_PROGRESS_DEADLINE_SECONDS
-        if isinstance(role.progressDeadlineSeconds, UnsetType)
-        else role.progressDeadlineSeconds,
+        progress_deadline_seconds=_given(role.progressDeadlineSeconds) or DEFAULT_PROGRESS_DEADLINE_SECONDS,
         labels=_unreserved(metadata.labels, f"{path}.metadata.labels"),
         annotations=_unreserved(metadata.annotations, f"{path}.metadata.annotations"),
         input_hash=input_hash,
@@ -324,9 +322,9 @@ def _router(role: types.Role, path: str, input_hash: str) -> Router:
     template = _given(role.template)
     if template is not None:
         _check_partial(template, f"{path}.template")
-    metadata = types.RoleMetadata() if isinstance(role.metadata, UnsetType) else role.metadata
+    metadata = _given(role.metadata) or types.RoleMetadata()
     replicas = _one_spelling(role.replicas, role.roleReplicas, path, "replicas", "roleReplicas")
-    scorers = () if isinstance(role.scorers, UnsetType) else role.scorers
+    scorers = _given(role.scorers) or ()
     return Router(
         name=role.name,
         strategy=_given(role.strategy),
@@ -335,9 +333,7 @@ def _router(role: types.Role, path: str, input_hash: str) -> Router:
         release=_given(role.pickerRelease),
         replicas=replicas,
         template=template,
-        progress_deadline_seconds=DEFAULT_ROUTER_DEADLINE_SECONDS
-        if isinstance(role.progressDeadlineSeconds, UnsetType)
-        else role.progressDeadlineSeconds,
+        progress_deadline_seconds=_given(role.progressDeadlineSeconds) or DEFAULT_ROUTER_DEADLINE_SECONDS,
         labels=_unreserved(metadata.labels, f"{path}.metadata.labels"),
         annotations=_unreserved(metadata.annotations, f"{path}.metadata.annotations"),
         input_hash=input_hash,

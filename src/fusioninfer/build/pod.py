@@ -14,7 +14,7 @@ from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role
 from fusioninfer.build import ending
 from fusioninfer.build.engines import Found, Launch
-from fusioninfer.build.gang.schedulers import SCHEDULERS
+from fusioninfer.build.gang.schedulers import mark_of
 
 PROBE_PERIOD_SECONDS = 5
 PROBE_TIMEOUT_SECONDS = 5
@@ -70,10 +70,9 @@ def _metadata(metadata: Manifest, service: InferenceService, role: Role, *, serv
     serving = {names.SERVING_LABEL: "true"} if serves else {}
     kept = {key: value for key, value in metadata.items() if value is not None}
     labelled = {**kept, "labels": {**(metadata.get("labels") or {}), **ours, **serving}}
-    if service.gang is None:
+    if (mark := mark_of(service)) is None:
         return labelled
-    group = {SCHEDULERS[service.gang.scheduler].group_annotation: names.gang(service.name)}
-    return {**labelled, "annotations": {**(metadata.get("annotations") or {}), **group}}
+    return {**labelled, "annotations": {**(metadata.get("annotations") or {}), **dict([mark])}}
 
 
 def _pod_spec(

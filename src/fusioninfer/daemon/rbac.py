@@ -33,6 +33,12 @@ class Rule:
 
 PICKER_ROLE = names.PICKER_ROLE
 
+
+def _child(group: str, resource: str, reason: str) -> Rule:
+    """On a kind of child; get: to learn who holds a name that is taken."""
+    return Rule(group, (resource,), ("get", "list", "watch", "create", "patch", "delete"), reason)
+
+
 RULES = (
     Rule(types.GROUP, (types.PLURAL,), ("list", "watch"), "what users ask for"),
     Rule(types.GROUP, (f"{types.PLURAL}/status",), ("patch",), "what is so"),
@@ -40,41 +46,16 @@ RULES = (
         types.GROUP, (f"{types.PLURAL}/finalizers",), ("update",),
         "children block the deletion of their owner, which admission may restrict to those who could do it themselves",
     ),
-    Rule(
-        "apps", ("statefulsets",), ("get", "list", "watch", "create", "patch", "delete"),
-        "roles; get: to learn who holds a name that is taken",
-    ),
-    Rule(
-        "leaderworkerset.x-k8s.io", ("leaderworkersets",), ("get", "list", "watch", "create", "patch", "delete"),
-        "roles whose copies have several nodes; get: to learn who holds a name that is taken",
-    ),
-    Rule(
-        "apps", ("deployments",), ("get", "list", "watch", "create", "patch", "delete"),
-        "routers; get: to learn who holds a name that is taken",
-    ),
-    Rule("", ("serviceaccounts",), ("get", "list", "watch", "create", "patch", "delete"), "who a picker is"),
-    Rule(
-        API_GROUP, ("rolebindings",), ("get", "list", "watch", "create", "patch", "delete"),
-        "what a picker may read, in its own namespace",
-    ),
+    _child("apps", "statefulsets", "roles"),
+    _child("leaderworkerset.x-k8s.io", "leaderworkersets", "roles whose copies have several nodes"),
+    _child("apps", "deployments", "routers"),
+    _child("", "serviceaccounts", "who a picker is"),
+    _child(API_GROUP, "rolebindings", "what a picker may read, in its own namespace"),
     Rule(API_GROUP, ("clusterroles",), ("bind",), "to bind the pickers' ClusterRole, and no other", (PICKER_ROLE,)),
-    Rule(
-        "policy", ("poddisruptionbudgets",), ("get", "list", "watch", "create", "patch", "delete"),
-        "routers of several pods",
-    ),
-    Rule(
-        "inference.networking.k8s.io", ("inferencepools",), ("get", "list", "watch", "create", "patch", "delete"),
-        "the pods among which a picker picks",
-    ),
-    Rule(
-        "scheduling.volcano.sh", ("podgroups",), ("get", "list", "watch", "create", "patch", "delete"),
-        "gangs; get: to learn who holds a name that is taken",
-    ),
-    Rule(
-        "", ("services",), ("get", "list", "watch", "create", "patch", "delete"),
-        "entries; get: to learn who holds a name that is taken; delete: admission may let those alone set an owner who "
-        "may delete the child",
-    ),
+    _child("policy", "poddisruptionbudgets", "routers of several pods"),
+    _child("inference.networking.k8s.io", "inferencepools", "the pods among which a picker picks"),
+    _child("scheduling.volcano.sh", "podgroups", "gangs"),
+    _child("", "services", "entries; delete: admission may let those alone set an owner who may delete the child"),
     Rule("", ("pods",), ("list", "watch"), "how the copies of a role are"),
     Rule("", ("events",), ("create", "patch"), "what users are told"),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fusioninfer.api import names
-from fusioninfer.build.gang.schedulers import SCHEDULERS
+from fusioninfer.build.gang.schedulers import mark_of
 from fusioninfer.kube import errors
 from fusioninfer.reconcile.facts import RoleFacts
 from fusioninfer.reconcile.phases import (
@@ -89,13 +89,13 @@ def gang_is_not_installed(seen: Seen) -> Verdict | None:
 
 
 def gang_is_overridden(seen: Seen) -> Verdict | None:
-    service, pod = seen.facts.service, seen.facts.astray
-    if pod is None or service.gang is None:
+    mark, pod = mark_of(seen.facts.service), seen.facts.astray
+    if pod is None or mark is None:
         return None
-    annotation = SCHEDULERS[service.gang.scheduler].group_annotation
+    annotation, gang = mark
     words = (
         f"pod {pod.metadata.name} was put into gang {pod.metadata.annotations[annotation]!r} instead of "
-        f"{names.gang(service.name)!r}: somebody else writes {annotation} too; if it is LeaderWorkerSet, turn off "
+        f"{gang!r}: somebody else writes {annotation} too; if it is LeaderWorkerSet, turn off "
         "gangSchedulingManagement in its configuration. Until then the pods start one by one"
     )
     return Verdict("False", GANG_OVERRIDDEN, words)
@@ -200,10 +200,7 @@ def a_role_is_not_whole(seen: Seen) -> Verdict | None:
 
 def the_router_is_not_whole(seen: Seen) -> Verdict | None:
     router = seen.facts.router
-    if router is None or router.is_complete:
-        return None
-    standing = standing_of(router, seen)
-    return Verdict("False", standing.reason, _of_hops(seen, standing.message))
+    return None if router is None or router.is_complete else _router_stands(router, seen)
 
 
 def every_role_is_whole(seen: Seen) -> Verdict | None:
@@ -227,16 +224,14 @@ def router_is_not_installed(seen: Seen) -> Verdict | None:
 
 def the_router_failed(seen: Seen) -> Verdict | None:
     router = seen.facts.router
-    verdict = None if router is None else failure_of(router, seen)
-    return verdict and Verdict("False", verdict.reason, _of_hops(seen, verdict.message))
+    if router is None or (verdict := failure_of(router, seen)) is None:
+        return None
+    return Verdict("False", verdict.reason, _of_hops(router, verdict.message))
 
 
 def no_router_pod_is_ready(seen: Seen) -> Verdict | None:
     router = seen.facts.router
-    if router is None or router.ready or not router.desired:
-        return None
-    standing = standing_of(router, seen)
-    return Verdict("False", standing.reason, _of_hops(seen, standing.message))
+    return None if router is None or router.ready or not router.desired else _router_stands(router, seen)
 
 
 def no_router_pod_is_asked_for(seen: Seen) -> Verdict | None:
@@ -246,9 +241,13 @@ def no_router_pod_is_asked_for(seen: Seen) -> Verdict | None:
     return Verdict("False", SCALED_TO_ZERO, f"no copy of router {router.role.name} is asked for, and nothing gets in")
 
 
-def _of_hops(seen: Seen, message: str) -> str:
-    router = seen.facts.router
-    return f"router {router.role.name}: {router.ready} of {router.desired} pods are ready; {message}" if router else ""
+def _router_stands(router: RoleFacts, seen: Seen) -> Verdict:
+    standing = standing_of(router, seen)
+    return Verdict("False", standing.reason, _of_hops(router, standing.message))
+
+
+def _of_hops(router: RoleFacts, message: str) -> str:
+    return f"router {router.role.name}: {router.ready} of {router.desired} pods are ready; {message}"
 
 
 def the_router_sends_requests(seen: Seen) -> Verdict | None:

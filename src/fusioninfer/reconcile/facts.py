@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, Manifest, Role
 from fusioninfer.api.types import LastFailure
 from fusioninfer.build.desired import Desired, RoleObjects
-from fusioninfer.build.gang.schedulers import SCHEDULERS
+from fusioninfer.build.gang.schedulers import mark_of
 from fusioninfer.kube.requests import Resource
 from fusioninfer.reconcile import trouble
 from fusioninfer.reconcile.snapshot import (
@@ -148,9 +147,9 @@ def facts_of(desired: Desired, snapshot: Snapshot) -> Facts:
 
 
 def _astray(service: InferenceService, roles: Iterable[RoleFacts]) -> Pod | None:
-    if service.gang is None:
+    if (mark := mark_of(service)) is None:
         return None
-    annotation, gang = SCHEDULERS[service.gang.scheduler].group_annotation, names.gang(service.name)
+    annotation, gang = mark
     made_for_it = (pod for facts in roles for copy in facts.copies if copy.is_updated for pod in copy.pods)
     return next((pod for pod in made_for_it if pod.metadata.annotations.get(annotation, gang) != gang), None)
 

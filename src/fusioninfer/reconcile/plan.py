@@ -11,7 +11,7 @@ from fusioninfer.build.desired import Desired, RoleObjects
 from fusioninfer.kube.objects import ObjectMeta
 from fusioninfer.kube.requests import ABSENT, Resource
 from fusioninfer.reconcile import ownership
-from fusioninfer.reconcile.gang import next_gang
+from fusioninfer.reconcile.gang import NextGang, next_gang
 from fusioninfer.reconcile.rollout import Staged, staged
 from fusioninfer.reconcile.snapshot import (
     CHILDREN,
@@ -128,19 +128,16 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
         for objects in desired.roles
         if objects.role.name not in recreating | uninstalled
     }
-    routing = {router.role.name: _staged(router, snapshot)} if router and not router_is_uninstalled else {}
-    parts = router.parts if router and not router_is_uninstalled else ()
+    routing = {} if router is None or router_is_uninstalled else {router.role.name: _staged(router, snapshot)}
+    parts = router.parts if router is not None and routing else ()
     open_to_all = [entry, *parts, *(step.manifest for step in routing.values())]
-    grouped = [] if gang is None or gang_is_uninstalled else [gang.manifest]
-    gang_is_taken = any(_taken(manifest, snapshot) for manifest in grouped)
-    if gang_is_uninstalled or gang_is_taken:  # new pods would find no place, or one in somebody else's gang
-        waves = [grouped, open_to_all]
-    else:
-        first, last = (grouped, []) if gang is None or gang.comes_first else ([], grouped)
-        waves = [first, [*open_to_all, *(step.manifest for step in workloads.values())], last]
+    grouped = gang if not gang_is_uninstalled else None
+    gang_is_taken = grouped is not None and _taken(grouped.manifest, snapshot) is not None
+    is_held = gang_is_uninstalled or gang_is_taken  # new pods would find no place, or one in somebody else's gang
+    waves = _around(grouped, [*open_to_all, *(() if is_held else (step.manifest for step in workloads.values()))])
     sent = [[signed(manifest) for manifest in wave] for wave in waves]
     wanted = [manifest for wave in sent for manifest in wave]
-    is_whole = not (uninstalled or router_is_uninstalled or gang_is_uninstalled or gang_is_taken)
+    is_whole = not (uninstalled or router_is_uninstalled or is_held)
     return Plan(
         waves=tuple(steps for wave in sent if (steps := _applies(wave, snapshot))),
         deletes=tuple(_deletes({_place(manifest) for manifest in wanted}, snapshot)) if is_whole else (),
@@ -152,6 +149,13 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
         router_is_bypassed=bypassed,
         gang_is_uninstalled=gang_is_uninstalled,
     )
+
+
+def _around(gang: NextGang | None, others: list[Manifest]) -> list[list[Manifest]]:
+    """Everything in waves: the gang before or after all others."""
+    if gang is None:
+        return [others]
+    return [[gang.manifest], others] if gang.comes_first else [others, [gang.manifest]]
 
 
 def _is_bypassed(desired: Desired, snapshot: Snapshot) -> bool:

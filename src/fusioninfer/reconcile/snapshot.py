@@ -100,15 +100,20 @@ class UpdateStrategy(msgspec.Struct, frozen=True):
     rollingUpdate: RollingUpdate | None = None
 
 
-class StatefulSetSpec(msgspec.Struct, frozen=True):
-    """A StatefulSet's spec; the template stays undecoded until it is needed."""
+class DeploymentSpec(msgspec.Struct, frozen=True):
+    """A Deployment's spec; the template stays undecoded until it is needed."""
 
     replicas: int = 1
     template: msgspec.Raw = _NOTHING
-    updateStrategy: UpdateStrategy | None = None
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "template", _own(self.template))
+
+
+class StatefulSetSpec(DeploymentSpec, frozen=True):
+    """A StatefulSet's spec: the same, and how it rolls."""
+
+    updateStrategy: UpdateStrategy | None = None
 
 
 class LeaderWorkerSetSpec(msgspec.Struct, frozen=True):
@@ -122,7 +127,7 @@ class LeaderWorkerSetSpec(msgspec.Struct, frozen=True):
 
 
 class WorkloadStatus(msgspec.Struct, frozen=True):
-    """A workload's status; an LWS tells no revision."""
+    """A workload's status; only a StatefulSet tells a revision."""
 
     observedGeneration: int = 0
     updateRevision: str = ""
@@ -219,31 +224,12 @@ def _observed(workload: Workload) -> bool:
     return workload.status.observedGeneration >= workload.metadata.generation > 0
 
 
-class DeploymentSpec(msgspec.Struct, frozen=True):
-    """A Deployment's spec; the template stays undecoded until it is needed."""
-
-    replicas: int = 1
-    template: msgspec.Raw = _NOTHING
-
-    def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "template", _own(self.template))
-
-
-class DeploymentStatus(msgspec.Struct, frozen=True):
-    """A Deployment's own counts of its pods."""
-
-    observedGeneration: int = 0
-    replicas: int = 0
-    updatedReplicas: int = 0
-    readyReplicas: int = 0
-
-
 class Deployment(msgspec.Struct, frozen=True):
     """What runs the router's pods."""
 
     metadata: OwnedMeta
     spec: DeploymentSpec = DeploymentSpec()
-    status: DeploymentStatus = DeploymentStatus()
+    status: WorkloadStatus = WorkloadStatus()
 
     resource: ClassVar[Resource] = DEPLOYMENTS
     template_field: ClassVar[str] = "template"

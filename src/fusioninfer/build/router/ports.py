@@ -8,5 +8,3 @@ PICKER_PORT = 9002
 """The picker: Envoy's questions, by gRPC."""
 HEALTH_PORT = 9003
 """The picker: whether it answers, by gRPC."""
-METRICS_PORT = 9090
-"""The picker's metrics."""
