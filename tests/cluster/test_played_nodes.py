@@ -31,10 +31,18 @@ def wait_for_copies(namespace: Namespace, name: str, replicas: int) -> None:
     )
 
 
+def wait_for_pods(namespace: Namespace, number: int) -> None:
+    """Until there are so many pods, whatever state they are in."""
+    namespace.wait(lambda: namespace.list("pods"), lambda pods: len(pods) == number, f"{number} pods")
+
+
 def test_fifty_pods_come_go_and_come_back(namespace: Namespace) -> None:
     for replicas in (50, 0, 50):
         namespace.apply(a_service("many", template=nothing_runs(), replicas=replicas))
         status = namespace.wait_ready("many", 120)["status"]
+        # A StatefulSet controller that makes pods anew while those of the same names still end fails once per pod that
+        # ends, and waits twice as long after each failure: minutes, where many pods end slowly.
+        wait_for_pods(namespace, replicas)
 
         assert status["components"]["inference"]["readyReplicas"] == replicas
         available = next(c for c in status["conditions"] if c["type"] == "Available")
