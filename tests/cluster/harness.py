@@ -237,7 +237,7 @@ class AuditLog:
         with self.path.open("rb") as log:
             log.seek(start)
             lines = [json.loads(line) for line in log.read().splitlines() if line.endswith(b"}")]
-        entries.extend(line for line in lines if line["user"]["username"] == user)
+        entries.extend(line for line in lines if line["user"].get("username") == user)
 
 
 @contextmanager

@@ -25,8 +25,8 @@ children are made that hold up their owner's deletion; and when a role is bound.
 
 
 def requests_of_the_operator(audit_log: Path) -> list[Manifest]:
-    lines = (json.loads(line) for line in audit_log.read_text().splitlines())
-    return [line for line in lines if line["user"]["username"] == OPERATOR]
+    lines = (json.loads(line) for line in audit_log.read_text().splitlines())  # a refused token names no user
+    return [line for line in lines if line["user"].get("username") == OPERATOR]
 
 
 def right(entry: Manifest) -> tuple[str, str, str]:
