@@ -228,7 +228,12 @@ def a_router_pod(number: int = 0, *, template: str, ready: bool = True, **status
             ],
         },
         "spec": {"nodeName": "local"},
-        "status": {"phase": "Running", "conditions": conditions, **status},
+        "status": {
+            "phase": "Running",
+            "conditions": conditions,
+            "containerStatuses": [{"name": "envoy", "ready": ready}],
+            **status,
+        },
     }
 
 

@@ -631,7 +631,7 @@ EVERYTHING = service(
         "scorers": [{"type": "queue-scorer", "weight": 2}],
         "endpointPickerConfig": "apiVersion: inference.networking.x-k8s.io/v1alpha1\nkind: EndpointPickerConfig\n",
         "pickerRelease": "llm-d-inference-scheduler-0.7",
-        "httproute": {"parentRefs": [{"name": "gateway"}], "hostnames": ["a.example"], "rules": [{"timeouts": {}}]},
+        "httproute": {"hostnames": ["a.example"], "rules": [{"timeouts": {}}]},
         "gateway": {"gatewayClassName": "envoy", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
         "template": pods({"name": "epp", "resources": {"requests": {"cpu": "4"}}}),
     },

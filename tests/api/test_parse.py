@@ -48,12 +48,6 @@ def test_good_input_is_understood_or_politely_put_off(accepted: Accepted) -> Non
     ("service", "field"),
     [
         pytest.param(make.raw_service(disaggregation={}), "spec.disaggregation", id="disaggregation"),
-        pytest.param(
-            make.raw_service(make.a_role(), {"name": "entry", "componentType": "router", "httproute": {}}),
-            "spec.roles[1].httproute",
-            id="httproute",
-        ),
-        pytest.param(make.raw_service(make.a_role(), make.a_router(gateway={})), "spec.roles[1].gateway", id="gateway"),
     ],
 )
 def test_what_is_not_built_yet_is_refused_politely(service: Manifest, field: str) -> None:

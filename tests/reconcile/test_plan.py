@@ -681,7 +681,7 @@ def test_where_pools_are_not_installed_all_but_the_router_is_made() -> None:
     plan_ = plan_router(unserved=NO_POOLS)
 
     assert applied_kinds(plan_) == ["Service", "StatefulSet"]
-    assert plan_.router_is_uninstalled
+    assert plan_.router_lacks
     assert leads(plan_) == TO_IT
 
 
@@ -689,7 +689,7 @@ def test_where_pools_are_not_installed_a_router_that_is_added_takes_nobody_on() 
     plan_ = plan_router(make.a_ready_pod(), children=live_objects(ENGINE), unserved=NO_POOLS)
 
     assert leads(plan_) is None
-    assert plan_.router_is_uninstalled
+    assert plan_.router_lacks
     assert plan_.router_is_bypassed
 
 
@@ -716,7 +716,7 @@ def test_while_pools_are_gone_nothing_is_deleted_nor_changed_of_the_router(roles
 
     assert not plan_.deletes
     assert not {step.name for step in plan_.applies} & {"qwen-entry", "qwen-gate"}
-    assert plan_.router_is_uninstalled
+    assert plan_.router_lacks
 
 
 def test_engines_go_on_changing_while_pools_are_gone() -> None:
@@ -731,7 +731,7 @@ def test_a_release_that_needs_no_pool_does_not_wait_for_the_kind() -> None:
     plan_ = plan_router(roles=(ENGINE, make.a_router(pickerRelease=NEW)), unserved=NO_POOLS)
 
     assert applied_kinds(plan_) == ["Service", "ServiceAccount", "RoleBinding", "Deployment", "StatefulSet"]
-    assert not plan_.router_is_uninstalled
+    assert not plan_.router_lacks
 
 
 def test_a_router_that_is_removed_where_pools_are_not_installed_goes() -> None:

@@ -918,7 +918,7 @@ def test_where_pools_are_not_installed_it_says_what_to_install() -> None:
     missing = routed(ENGINE, without=PARTS, unserved=("InferencePool",))
 
     words = (
-        "the router's picker reads InferencePool (inference.networking.k8s.io/v1), which this cluster does not serve; "
+        "the router needs InferencePool (inference.networking.k8s.io/v1), which this cluster does not serve; "
         "install the CRDs of the Gateway API inference extension, and it is made by itself"
     )
     for kind in ("RouterReady", "Available", "Ready"):
@@ -929,7 +929,7 @@ def test_where_pools_are_not_installed_it_says_what_to_install() -> None:
     assert answers(missing)["WorkloadsReady"] == "True/AllReplicasReady"
     entry = missing.components["entry"]
     assert (entry.phase, entry.reason) == ("Pending", "NotInstalled")
-    assert entry.message == "it waits for InferencePool, which its picker reads"
+    assert entry.message == "it waits for InferencePool, which the cluster does not serve"
 
 
 def test_where_pools_are_not_installed_a_router_that_is_added_takes_nothing_away() -> None:

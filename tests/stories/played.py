@@ -31,12 +31,14 @@ from fusioninfer.daemon.watched import watched
 from fusioninfer.kube import errors, requests
 from fusioninfer.kube.memory import MERGE_PATCH, MemoryServer, Served
 from fusioninfer.kube.requests import Kube, Manifest, Request, Resource
+from fusioninfer.reconcile.gateway_api import GATEWAYS, HTTP_ROUTES, POOLS
 from fusioninfer.reconcile.loop import Incomplete
 from fusioninfer.reconcile.snapshot import (
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
     ENTRIES,
     EVENTS,
+    FOR_PROVIDERS,
     LEADER_WORKER_SETS,
     LWS_GROUP,
     LWS_NAME,
@@ -44,7 +46,6 @@ from fusioninfer.reconcile.snapshot import (
     LWS_WORKER,
     POD_GROUPS,
     PODS,
-    POOLS,
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
     SERVICES,
@@ -228,7 +229,11 @@ class Nodes:
         uid = pod["metadata"]["uid"]
         due = self._ready_at.setdefault(uid, virtual.clock() + READY_SECONDS)
         if virtual.clock() >= due and not _is_ready(pod):
-            status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+            status = {
+                "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": one["name"], "ready": True} for one in pod["spec"]["containers"]],
+            }
             await self._patch(PODS, pod["metadata"]["name"], {"status": status}, "status")
 
     async def _patch(self, resource: Resource, name: str, change: Manifest, subresource: str = "") -> None:
@@ -549,6 +554,9 @@ def _timeless(value: Any) -> Any:
 OF_ROUTERS = (
     Served(DEPLOYMENTS),
     Served(POOLS, custom=True),
+    Served(HTTP_ROUTES, custom=True),
+    Served(GATEWAYS, custom=True),
+    *(Served(resource, custom=True) for resource in FOR_PROVIDERS),
     Served(DISRUPTION_BUDGETS),
     Served(SERVICE_ACCOUNTS, subresources=(), counts_generations=False),
     Served(ROLE_BINDINGS, subresources=(), counts_generations=False),

@@ -13,7 +13,8 @@ from fusioninfer.api import names
 from fusioninfer.api.service import Manifest
 from fusioninfer.kube import errors
 from fusioninfer.kube.requests import Kube, Request
-from fusioninfer.reconcile.snapshot import DEPLOYMENTS, ENTRIES, PARTS_OF_A_ROUTER, PODS, POOLS, SERVICES
+from fusioninfer.reconcile.gateway_api import POOLS
+from fusioninfer.reconcile.snapshot import DEPLOYMENTS, ENTRIES, PARTS_OF_A_ROUTER, PODS, SERVICES
 from tests import make, virtual
 from tests.stories.played import Deployments, Nodes, User, a_server, an_operator
 

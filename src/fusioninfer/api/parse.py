@@ -149,13 +149,6 @@ def _check_supported(written: types.InferenceServiceSpec) -> None:
         raise NotYetSupported(
             "spec.disaggregation", "this version hands no KV cache from prefillers to decoders; remove it"
         )
-    for index, role in enumerate(written.roles):
-        path = f"spec.roles[{index}]"
-        for field in ("httproute", "gateway"):
-            if getattr(role, field) is not UNSET:
-                raise NotYetSupported(
-                    f"{path}.{field}", "this version makes routers with an Envoy of their own only; remove it"
-                )
 
 
 Value = TypeVar("Value")
@@ -325,6 +318,7 @@ def _router(role: types.Role, path: str, input_hash: str) -> Router:
     metadata = _given(role.metadata) or types.RoleMetadata()
     replicas = _one_spelling(role.replicas, role.roleReplicas, path, "replicas", "roleReplicas")
     scorers = _given(role.scorers) or ()
+    route, gateway = _way_in(role, path)
     return Router(
         name=role.name,
         strategy=_given(role.strategy),
@@ -333,12 +327,53 @@ def _router(role: types.Role, path: str, input_hash: str) -> Router:
         release=_given(role.pickerRelease),
         replicas=replicas,
         template=template,
+        route=route,
+        gateway=gateway,
         progress_deadline_seconds=_given(role.progressDeadlineSeconds) or DEFAULT_ROUTER_DEADLINE_SECONDS,
         labels=_unreserved(metadata.labels, f"{path}.metadata.labels"),
         annotations=_unreserved(metadata.annotations, f"{path}.metadata.annotations"),
         input_hash=input_hash,
         path=path,
     )
+
+
+def _way_in(role: types.Role, path: str) -> tuple[Manifest | None, Manifest | None]:
+    """The HTTPRouteSpec and the GatewaySpec; neither: the router lets clients in by itself.
+
+    What exactly is allowed in them the API server knows best; here is what could not be made sense of.
+    """
+    route, gateway = _given(role.httproute), _given(role.gateway)
+    if route is not None:
+        _check_route(route, f"{path}.httproute")
+    if gateway is not None and not gateway.get("gatewayClassName"):
+        raise InvalidSpec(
+            f"{path}.gateway.gatewayClassName", "say whose gateway it is to be; `kubectl get gatewayclass` lists them"
+        )
+    named = bool(route and route.get("parentRefs"))
+    if named and gateway is not None:
+        raise InvalidSpec(
+            f"{path}.gateway", "httproute.parentRefs names a gateway already, so none is made; remove one of the two"
+        )
+    if route is not None and not named and gateway is None:
+        raise InvalidSpec(
+            f"{path}.httproute.parentRefs",
+            "name the gateway that leads here, or give a `gateway` to be made; without both remove httproute, and the "
+            "router lets clients in by itself",
+        )
+    return ({} if route is None and gateway is not None else route), gateway
+
+
+def _check_route(route: Manifest, path: str) -> None:
+    for field in ("parentRefs", "rules"):
+        items = route.get(field) or []
+        if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+            raise InvalidSpec(f"{path}.{field}", f"{items!r} is no list of objects")
+    for index, parent in enumerate(route.get("parentRefs") or []):
+        if not isinstance(parent.get("name"), str):
+            raise InvalidSpec(f"{path}.parentRefs[{index}].name", "say which gateway")
+    hostnames = route.get("hostnames") or []
+    if not isinstance(hostnames, list) or not all(isinstance(name, str) for name in hostnames):
+        raise InvalidSpec(f"{path}.hostnames", f"{hostnames!r} is no list of names")
 
 
 def _one_spelling(

@@ -93,6 +93,11 @@ class Router:
     """None: the Deployment's /scale belongs to somebody else."""
     template: Manifest | None = None
     """Partial, as the user wrote it."""
+    route: Manifest | None = None
+    """The HTTPRouteSpec by which a gateway leads here, as the user wrote it; None: an Envoy of the router's own does.
+    Its parentRefs are there, unless there is a `gateway`."""
+    gateway: Manifest | None = None
+    """The GatewaySpec of a gateway to be made for it."""
     progress_deadline_seconds: int = 600
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)

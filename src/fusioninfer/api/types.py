@@ -549,7 +549,10 @@ class Address(msgspec.Struct, frozen=True):
     """One way to the service."""
 
     name: Annotated[str, Meta(description="Which way this is.")]
-    url: Annotated[str, Meta(description="Where the OpenAI API is served.")]
+    url: Annotated[
+        str,
+        Meta(description="Where the OpenAI API is served; without scheme and host where only the gateway knows them."),
+    ]
 
 
 class WorkloadReference(msgspec.Struct, frozen=True):

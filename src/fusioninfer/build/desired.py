@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role, RollingUpdate
+from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role, RollingUpdate, Router
 from fusioninfer.build import engines
 from fusioninfer.build.entry import entry_service, router_entry
 from fusioninfer.build.gang import Member
@@ -15,7 +15,9 @@ from fusioninfer.build.router.deployment import router_deployment
 from fusioninfer.build.router.parts import router_parts
 from fusioninfer.build.router.picker import picker_config, release_of
 from fusioninfer.build.router.pod_labels import PodLabels
+from fusioninfer.build.router.providers import provider_objects
 from fusioninfer.build.router.releases import Release
+from fusioninfer.build.router.route import http_route, path_of
 from fusioninfer.build.router.strategies import Strategies
 from fusioninfer.build.workload import leader_worker_set, stateful_set
 
@@ -59,12 +61,18 @@ class RouterObjects(RoleObjects):
 
     release: Release
     parts: tuple[Manifest, ...]
-    """All but its Deployment."""
+    """What its pods need, and a gateway to find them."""
+    route: Manifest | None = None
+    """What leads clients to it, if that is a gateway."""
+    path: str = ""
+    """What goes before the paths of the OpenAI API there."""
+    for_providers: tuple[Manifest, ...] = ()
+    """What only some gateways need to be told: made where their kinds are served, and not missed elsewhere."""
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
-        """All of it, in the order in which it is shown."""
-        return (*self.parts, self.workload)
+        """All that it cannot do without, in the order in which it is shown."""
+        return (*self.parts, self.workload, *(() if self.route is None else (self.route,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +103,10 @@ def desired_objects(
     roles = tuple(_role_objects(service, role, installed) for role in service.roles)
     serving = tuple(objects for objects in roles if objects.role in service.entry_roles)
     direct = entry_service(service, _one_port(serving if service.router is None else roles))
+    router = service.router
     return Desired(
         service,
-        direct if service.router is None else router_entry(service, service.router),
+        direct if router is None or router.route is not None else router_entry(service, router),
         direct,
         roles,
         _router(service, serving, strategies),
@@ -138,7 +147,13 @@ def _router(
         _router_warnings(release),
         release,
         router_parts(service, router, release, port),
+        *(() if router.route is None else _by_gateway(service, router, port)),
     )
+
+
+def _by_gateway(service: InferenceService, router: Router, port: int) -> tuple[Manifest, str, tuple[Manifest, ...]]:
+    """The route, its path, and what is there for some gateways alone."""
+    return http_route(service, router), path_of(service, router), provider_objects(service, router, port)
 
 
 def _router_warnings(release: Release) -> tuple[str, ...]:

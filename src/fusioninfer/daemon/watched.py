@@ -14,6 +14,7 @@ from fusioninfer.build.router import strategies
 from fusioninfer.daemon.queue import Queue
 from fusioninfer.kube.cache import Cache
 from fusioninfer.kube.requests import Kube
+from fusioninfer.reconcile.gateway_api import HTTP_ROUTES, HTTPRoute
 from fusioninfer.reconcile.loop import World, reconcile
 from fusioninfer.reconcile.observe import Caches, key_of
 from fusioninfer.reconcile.snapshot import CHILDREN, PODS, READ_AS, SERVICES, Child, Key, Owned, Pod, Service, is_news
@@ -47,6 +48,16 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
             if key is not None:
                 queue.add(key)
 
+    def on_route(old: Child | None, new: Child | None) -> None:
+        on_labelled(old, new)
+        if isinstance(old, HTTPRoute) and isinstance(new, HTTPRoute) and not is_news(old, new):
+            return
+        for live in (old, new):
+            for rival in caches.rivals(live) if isinstance(live, HTTPRoute) else ():
+                key = key_of(rival)
+                if key is not None:
+                    queue.add(key)
+
     def on_installed() -> None:
         for live in caches.services:
             queue.add(Key(live.metadata.namespace, live.metadata.name))
@@ -61,9 +72,9 @@ def watched(kube: Kube, queue: Queue[Key], namespace: str) -> Watched:
                 resource,
                 READ_AS.get(resource, Owned),
                 namespace=namespace,
-                labels=label,
+                labels="" if resource is HTTP_ROUTES else label,
                 index_by=key_of,
-                on_change=on_labelled,
+                on_change=on_route if resource is HTTP_ROUTES else on_labelled,
                 on_installed=on_installed,
             )
             for resource in CHILDREN.values()

@@ -8,6 +8,7 @@ from fusioninfer.api import names
 from fusioninfer.build.gang.schedulers import mark_of
 from fusioninfer.kube import errors
 from fusioninfer.reconcile.facts import RoleFacts
+from fusioninfer.reconcile.gateway_api import HTTP_ROUTES, POOLS
 from fusioninfer.reconcile.phases import (
     DEADLINE_EXCEEDED,
     NOT_INSTALLED,
@@ -25,7 +26,7 @@ from fusioninfer.reconcile.phases import (
     words_of,
 )
 from fusioninfer.reconcile.room import Room, copies_that_could_start, nearest, room_of
-from fusioninfer.reconcile.snapshot import POD_GROUPS, POOLS
+from fusioninfer.reconcile.snapshot import POD_GROUPS
 
 NAME_CONFLICT = "NameConflict"
 GANG_OVERRIDDEN = "GangOverridden"
@@ -213,13 +214,19 @@ def no_router_was_asked_for(seen: Seen) -> Verdict | None:
 
 
 def router_is_not_installed(seen: Seen) -> Verdict | None:
-    if not seen.plan.router_is_uninstalled:
+    if not seen.plan.router_lacks:
         return None
+    kinds = " and ".join(f"{resource.kind} ({resource.api_version})" for resource in seen.plan.router_lacks)
+    projects = " and ".join(dict.fromkeys(_BROUGHT_BY[resource.group] for resource in seen.plan.router_lacks))
     words = (
-        f"the router's picker reads {POOLS.kind} ({POOLS.api_version}), which this cluster does not serve; install the "
-        "CRDs of the Gateway API inference extension, and it is made by itself"
+        f"the router needs {kinds}, which this cluster does not serve; install the CRDs of {projects}, and it is made "
+        "by itself"
     )
     return Verdict("False", NOT_INSTALLED, words)
+
+
+_BROUGHT_BY = {POOLS.group: "the Gateway API inference extension", HTTP_ROUTES.group: "the Gateway API"}
+"""Who brings kinds that a router needs."""
 
 
 def the_router_failed(seen: Seen) -> Verdict | None:
@@ -248,6 +255,20 @@ def _router_stands(router: RoleFacts, seen: Seen) -> Verdict:
 
 def _of_hops(router: RoleFacts, message: str) -> str:
     return f"router {router.role.name}: {router.ready} of {router.desired} pods are ready; {message}"
+
+
+def a_hop_is_closed(seen: Seen) -> Verdict | None:
+    closed = seen.facts.closed_hop
+    return None if closed is None else Verdict("False", closed.reason, closed.message)
+
+
+def gateways_send_requests(seen: Seen) -> Verdict | None:
+    router, ways = seen.facts.router, seen.facts.addresses
+    if router is None or not ways:
+        return None
+    through = " and ".join(dict.fromkeys(way.name for way in ways))
+    words = f"{through} has route and pool; the picker is ready in {router.ready} of {router.desired} pods"
+    return Verdict("True", "Routing", words)
 
 
 def the_router_sends_requests(seen: Seen) -> Verdict | None:
@@ -394,6 +415,8 @@ ROUTER_READY: Sequence[Rule] = (
     router_is_not_installed,
     no_router_pod_is_asked_for,
     no_router_pod_is_ready,
+    a_hop_is_closed,
+    gateways_send_requests,
     the_router_sends_requests,
 )
 AVAILABLE: Sequence[Rule] = (

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from fusioninfer.api.service import InferenceService, Manifest, Role
-from fusioninfer.api.types import LastFailure
+from fusioninfer.api.types import Address, LastFailure
 from fusioninfer.build.desired import Desired, RoleObjects
 from fusioninfer.build.gang.schedulers import mark_of
 from fusioninfer.kube.requests import Resource
 from fusioninfer.reconcile import trouble
+from fusioninfer.reconcile.hops import ClosedHop, addresses, closed_hop
 from fusioninfer.reconcile.snapshot import (
     CHILDREN,
     WORKLOADS,
@@ -128,6 +129,10 @@ class Facts:
     gang: PodGroup | None = None
     astray: Pod | None = None
     """One of the pods that name another gang than this service's, though they were made for it."""
+    closed_hop: ClosedHop | None = None
+    """What keeps requests from the router, if it is behind a gateway."""
+    addresses: tuple[Address, ...] = ()
+    """Where gateways let clients in."""
 
     @property
     def all_roles(self) -> tuple[RoleFacts, ...]:
@@ -143,7 +148,9 @@ def facts_of(desired: Desired, snapshot: Snapshot) -> Facts:
     """The counts of every engine role, and the gang."""
     roles = tuple(_role(objects, snapshot) for objects in desired.roles)
     router = None if desired.router is None else _role(desired.router, snapshot)
-    return Facts(desired.service, roles, router, snapshot.gang, _astray(desired.service, roles))
+    closed = None if desired.router is None else closed_hop(desired.router, snapshot)
+    ways_in = addresses(desired.router, snapshot)
+    return Facts(desired.service, roles, router, snapshot.gang, _astray(desired.service, roles), closed, ways_in)
 
 
 def _astray(service: InferenceService, roles: Iterable[RoleFacts]) -> Pod | None:

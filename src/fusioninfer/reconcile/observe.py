@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fusioninfer.api import names
 from fusioninfer.kube.cache import Cache
 from fusioninfer.kube.objects import ObjectMeta
 from fusioninfer.kube.requests import Resource
+from fusioninfer.reconcile.gateway_api import HTTP_ROUTES, HTTPRoute
 from fusioninfer.reconcile.snapshot import (
     Child,
     Key,
@@ -26,6 +27,13 @@ class Caches:
     pods: Cache[Pod]
     children: Mapping[Resource, Cache[Child]]
     """By their kind."""
+
+    def rivals(self, route: HTTPRoute) -> Iterator[HTTPRoute]:
+        """Routes, ours and strangers', that claim requests which `route` claims too."""
+        for other in self.children[HTTP_ROUTES]:
+            is_itself = other.metadata.uid == route.metadata.uid
+            if isinstance(other, HTTPRoute) and not is_itself and not route.claims.isdisjoint(other.claims):
+                yield other
 
     def note(self, resource: Resource, child: Child) -> None:
         """Take in what the API server answered to a write of ours."""
@@ -54,4 +62,6 @@ def observe(caches: Caches, key: Key) -> Snapshot | None:
         for live in cache.select(key)
     }
     unserved = frozenset(resource.kind for resource, cache in caches.children.items() if not cache.served)
-    return Snapshot(service, children, tuple(caches.pods.select(key)), unserved)
+    own = (live for live in children.values() if isinstance(live, HTTPRoute))
+    rivals = tuple(rival for route in own for rival in caches.rivals(route))
+    return Snapshot(service, children, tuple(caches.pods.select(key)), unserved, rivals)

@@ -62,8 +62,9 @@ def standing_of(facts: RoleFacts, seen: Seen) -> Standing:
         return Standing("Pending", NOT_INSTALLED, uninstalled_words(facts))
     if seen.plan.gang_is_uninstalled and facts.workload is None and facts is not seen.facts.router:
         return Standing("Pending", NOT_INSTALLED, "its pods wait for the kind of their gang, which is not installed")
-    if seen.plan.router_is_uninstalled and facts is seen.facts.router and facts.workload is None:
-        return Standing("Pending", NOT_INSTALLED, "it waits for InferencePool, which its picker reads")
+    if seen.plan.router_lacks and facts is seen.facts.router and facts.workload is None:
+        kinds = " and ".join(resource.kind for resource in seen.plan.router_lacks)
+        return Standing("Pending", NOT_INSTALLED, f"it waits for {kinds}, which the cluster does not serve")
     if facts.role.name in seen.plan.recreating:
         return Standing("Pending", RECREATING, recreating_words(facts))
     if facts.workload is None:

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 from fusioninfer.api import hashes, names
 from fusioninfer.api.service import Manifest
-from fusioninfer.build.desired import Desired, RoleObjects
+from fusioninfer.build.desired import Desired, RoleObjects, RouterObjects
+from fusioninfer.build.router.deployment import ENVOY
 from fusioninfer.kube.objects import ObjectMeta
 from fusioninfer.kube.requests import ABSENT, Resource
 from fusioninfer.reconcile import ownership
 from fusioninfer.reconcile.gang import NextGang, next_gang
+from fusioninfer.reconcile.gateway_api import POOLS
 from fusioninfer.reconcile.rollout import Staged, staged
 from fusioninfer.reconcile.snapshot import (
     CHILDREN,
     DEPLOYMENTS,
     LEADER_WORKER_SETS,
     LWS_NAME,
-    POOLS,
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
     WORKLOADS,
@@ -88,8 +89,8 @@ class Plan:
     or one again; or with a template that no roll-out would bring to a gang that waits."""
     uninstalled: frozenset[str] = frozenset()
     """Roles whose kind of workload the cluster does not know."""
-    router_is_uninstalled: bool = False
-    """The cluster does not know the pool that the picker reads: the router is not made, and what is there goes on."""
+    router_lacks: tuple[Resource, ...] = ()
+    """Kinds that the router needs and the cluster does not know: it is not made, and what is there goes on."""
     router_is_bypassed: bool = False
     """Clients are not led to the router: it is new and does not answer yet, and others did before."""
     gang_is_uninstalled: bool = False
@@ -120,7 +121,8 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
     if desired.gang is not None:
         recreating |= {o.role.name for o in desired.roles if _can_only_be_made_anew(o, snapshot)} - uninstalled
     router = desired.router
-    router_is_uninstalled = router is not None and any(part["kind"] in snapshot.unserved for part in router.parts)
+    needed = () if router is None else router.manifests
+    router_lacks = tuple(_resource(manifest) for manifest in needed if manifest["kind"] in snapshot.unserved)
     bypassed = _is_bypassed(desired, snapshot)
     entry = desired.direct_entry if bypassed else desired.entry
     workloads = {
@@ -128,16 +130,18 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
         for objects in desired.roles
         if objects.role.name not in recreating | uninstalled
     }
-    routing = {} if router is None or router_is_uninstalled else {router.role.name: _staged(router, snapshot)}
-    parts = router.parts if router is not None and routing else ()
+    routing = {} if router is None or router_lacks else {router.role.name: _staged(router, snapshot)}
+    parts = _parts(router, snapshot) if router is not None and routing else ()
+    route = router.route if router is not None and routing else None
     open_to_all = [entry, *parts, *(step.manifest for step in routing.values())]
     grouped = gang if not gang_is_uninstalled else None
     gang_is_taken = grouped is not None and _taken(grouped.manifest, snapshot) is not None
     is_held = gang_is_uninstalled or gang_is_taken  # new pods would find no place, or one in somebody else's gang
     waves = _around(grouped, [*open_to_all, *(() if is_held else (step.manifest for step in workloads.values()))])
+    waves += [] if route is None else [[route]]  # last: no gateway is to look for a pool that is still to come
     sent = [[signed(manifest) for manifest in wave] for wave in waves]
     wanted = [manifest for wave in sent for manifest in wave]
-    is_whole = not (uninstalled or router_is_uninstalled or is_held)
+    is_whole = not (uninstalled or router_lacks or is_held)
     return Plan(
         waves=tuple(steps for wave in sent if (steps := _applies(wave, snapshot))),
         deletes=tuple(_deletes({_place(manifest) for manifest in wanted}, snapshot)) if is_whole else (),
@@ -145,7 +149,7 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
         update_pending=frozenset(name for name, step in {**workloads, **routing}.items() if step.update_pending),
         recreating=recreating,
         uninstalled=uninstalled,
-        router_is_uninstalled=router_is_uninstalled,
+        router_lacks=router_lacks,
         router_is_bypassed=bypassed,
         gang_is_uninstalled=gang_is_uninstalled,
     )
@@ -158,8 +162,17 @@ def _around(gang: NextGang | None, others: list[Manifest]) -> list[list[Manifest
     return [[gang.manifest], others] if gang.comes_first else [others, [gang.manifest]]
 
 
+def _parts(router: RouterObjects, snapshot: Snapshot) -> tuple[Manifest, ...]:
+    """All but Deployment and route, as far as the cluster knows their kinds."""
+    served = (manifest for manifest in router.for_providers if manifest["kind"] not in snapshot.unserved)
+    return (*router.parts, *served)
+
+
 def _is_bypassed(desired: Desired, snapshot: Snapshot) -> bool:
-    """Whether clients are still led past the router, since it has never answered and others do."""
+    """Whether clients are still led past the router, since it has never answered and others do.
+
+    Of a router that was behind a gateway the pods lack the Envoy that answers.
+    """
     router = desired.router
     live = snapshot.children.get(_place(desired.entry))
     if router is None or not isinstance(live, Entry) or not snapshot.owns(live):
@@ -167,7 +180,7 @@ def _is_bypassed(desired: Desired, snapshot: Snapshot) -> bool:
     if live.spec.selector == desired.entry["spec"]["selector"]:
         return False
     deployment = snapshot.workload(router.workload["metadata"]["name"], router.workload["kind"])
-    return not any(pod.ready for pod in snapshot.pods_of(deployment))
+    return not any(pod.ready and pod.runs(ENVOY) for pod in snapshot.pods_of(deployment))
 
 
 def _staged(objects: RoleObjects, snapshot: Snapshot) -> Staged:
@@ -204,6 +217,10 @@ def _can_only_be_made_anew(objects: RoleObjects, snapshot: Snapshot) -> bool:
     manifest = _staged(objects, snapshot).manifest
     changes = manifest["metadata"]["annotations"][names.TEMPLATE] != live.metadata.annotations.get(names.TEMPLATE)
     return changes or (live.observed and not all(live.is_updated(pod) for pod in pods))
+
+
+def _resource(manifest: Manifest) -> Resource:
+    return CHILDREN[manifest["apiVersion"], manifest["kind"]]
 
 
 def _place(manifest: Manifest) -> tuple[str, str]:
@@ -245,7 +262,7 @@ def _applies(wave: list[Manifest], snapshot: Snapshot) -> tuple[Apply, ...]:
 
 
 def _apply(manifest: Manifest, snapshot: Snapshot) -> Apply | None:
-    resource = CHILDREN[manifest["apiVersion"], manifest["kind"]]
+    resource = _resource(manifest)
     live = _live(manifest, snapshot)
     if live is None:
         return Apply(resource, _guarded(manifest, **ABSENT), "it does not exist")

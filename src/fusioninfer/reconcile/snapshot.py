@@ -11,6 +11,7 @@ import msgspec
 from fusioninfer.api import names, types
 from fusioninfer.kube.objects import ObjectMeta, OwnedMeta
 from fusioninfer.kube.requests import Resource
+from fusioninfer.reconcile.gateway_api import GATEWAYS, HTTP_ROUTES, POOLS, Gateway, HTTPRoute, Pool
 
 # ruff: noqa: N815 - the names are the wire's
 
@@ -34,16 +35,22 @@ DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 SERVICE_ACCOUNTS = Resource("", "v1", "ServiceAccount", "serviceaccounts")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 DISRUPTION_BUDGETS = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
-POOLS = Resource("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools")
 POD_GROUPS = Resource("scheduling.volcano.sh", "v1beta1", "PodGroup", "podgroups")
 PODS = Resource("", "v1", "Pod", "pods")
 EVENTS = Resource("", "v1", "Event", "events")
 WORKLOADS = (STATEFUL_SETS, LEADER_WORKER_SETS)
 """What runs the pods of a role. Both kinds use the same names, so of one name there may be one kind at a time."""
 PARTS_OF_A_ROUTER = (DEPLOYMENTS, SERVICE_ACCOUNTS, ROLE_BINDINGS, DISRUPTION_BUDGETS, POOLS)
+WAYS_IN = (HTTP_ROUTES, GATEWAYS)
+FOR_PROVIDERS = (
+    Resource("networking.gke.io", "v1", "HealthCheckPolicy", "healthcheckpolicies"),
+    Resource("networking.gke.io", "v1", "GCPBackendPolicy", "gcpbackendpolicies"),
+    Resource("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
+)
+"""What only the gateways of GKE and Istio read."""
 CHILDREN = {
     (resource.api_version, resource.kind): resource
-    for resource in (*WORKLOADS, ENTRIES, POD_GROUPS, *PARTS_OF_A_ROUTER)
+    for resource in (*WORKLOADS, ENTRIES, POD_GROUPS, *PARTS_OF_A_ROUTER, *WAYS_IN, *FOR_PROVIDERS)
 }
 """Every kind of child, by apiVersion and kind."""
 
@@ -325,7 +332,7 @@ class PodGroup(msgspec.Struct, frozen=True):
 
 
 Workload = StatefulSet | LeaderWorkerSet | Deployment
-Child = Workload | PodGroup | Entry | Owned
+Child = Workload | PodGroup | Entry | HTTPRoute | Gateway | Pool | Owned
 
 
 READ_AS: Mapping[Resource, type[Child]] = {
@@ -334,6 +341,9 @@ READ_AS: Mapping[Resource, type[Child]] = {
     DEPLOYMENTS: Deployment,
     POD_GROUPS: PodGroup,
     ENTRIES: Entry,
+    HTTP_ROUTES: HTTPRoute,
+    GATEWAYS: Gateway,
+    POOLS: Pool,
 }
 """What each kind of child is read as; the others as Owned."""
 
@@ -429,6 +439,10 @@ class Pod(msgspec.Struct, frozen=True):
         """It was told to end."""
         return self.metadata.deletionTimestamp is not None
 
+    def runs(self, container: str) -> bool:
+        """It has a container of that name."""
+        return any(status.name == container for status in self.status.containerStatuses)
+
     @property
     def revision(self) -> str:
         """Which template it was made from (apps/v1 ControllerRevisionHashLabelKey)."""
@@ -448,7 +462,8 @@ class Pod(msgspec.Struct, frozen=True):
 def is_news(old: Child | Pod, new: Child | Pod) -> bool:
     """Something has changed from `old` to `new` that a turn could make a difference of.
 
-    Volcano writes onto waiting pods and onto their gang in every round, often the same with another node or time.
+    Volcano writes onto waiting pods and onto their gang in every round, often the same with another node or time;
+    gateways' controllers write the same conditions with other times.
     """
     match old, new:
         case Pod(), Pod():
@@ -464,7 +479,13 @@ def is_news(old: Child | Pod, new: Child | Pod) -> bool:
                 new.spec,
                 new.status,
             )
+        case HTTPRoute() | Gateway() | Pool(), HTTPRoute() | Gateway() | Pool():
+            return (_lasting(old.metadata), _held(old), _told(old)) != (_lasting(new.metadata), _held(new), _told(new))
     return True
+
+
+def _told(live: HTTPRoute | Gateway | Pool) -> tuple[object, ...]:
+    return live.metadata.generation, live.status
 
 
 def _lasting(metadata: ObjectMeta) -> tuple[object, ...]:
@@ -478,7 +499,7 @@ def _lasting(metadata: ObjectMeta) -> tuple[object, ...]:
     )
 
 
-def _held(group: PodGroup) -> list[tuple[str, bytes]]:
+def _held(group: PodGroup | HTTPRoute | Gateway | Pool) -> list[tuple[str, bytes]]:
     return [(entry.manager, bytes(entry.fieldsV1)) for entry in group.metadata.managedFields]
 
 
@@ -507,6 +528,8 @@ class Snapshot:
     pods: tuple[Pod, ...] = ()
     unserved: frozenset[str] = frozenset()
     """Kinds that are not installed in this cluster."""
+    rivals: tuple[HTTPRoute, ...] = ()
+    """Routes of others that claim requests which the service's own route claims too."""
 
     @property
     def key(self) -> Key:

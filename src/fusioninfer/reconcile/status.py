@@ -32,7 +32,7 @@ def status_of(seen: Seen) -> InferenceServiceStatus:
         conditions=_conditions(verdicts, service.generation, seen.previous, seen.now),
         components=components,
         url=url,
-        addresses=(Address("cluster", url),),
+        addresses=(Address("cluster", url), *seen.facts.addresses),
     )
 
 

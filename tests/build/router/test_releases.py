@@ -105,9 +105,9 @@ def test_it_listens_where_its_flags_tell_it(release: Release) -> None:
         f"--grpc-port={ports.ext_proc}",
         f"--grpc-health-port={ports.health}",
         f"--metrics-port={ports.metrics}",
-        "--secure-serving=false",
         "--metrics-endpoint-auth=false",
     } <= set(release.flags.always)
+    assert release.flags.standalone == ("--secure-serving=false",)
 
 
 A_FILE = Path(__file__).parents[3] / "src/fusioninfer/build/router/releases" / f"{DEFAULT}.yaml"

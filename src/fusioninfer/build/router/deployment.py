@@ -1,6 +1,7 @@
-"""The router's pods: the Endpoint Picker, and beside it the Envoy that sends each request to the pod that was picked.
+"""The router's pods: the Endpoint Picker, and beside it, unless a gateway does it, the Envoy that sends each request
+to the pod that was picked.
 
-The picker is a native sidecar: it is there before Envoy takes requests, and after Envoy has finished them.
+Beside Envoy the picker is a native sidecar: it is there before Envoy takes requests, and after Envoy has finished them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def router_deployment(
     the engines have changed.
     """
     name, labels = names.workload(service.name, router.name), names.router_labels(service.name, router.name)
-    template = _template(service, router, _picker(service, router, release, config, port))
+    picker = _picker(service, router, release, config, port)
+    written = (router.template or {}).get("spec") or {}
+    run = _with_envoy if router.route is None else _alone
+    template = _template(service, router, run(picker, release, ending.grace_seconds(written)))
     mark = {names.TEMPLATE: hashes.of(template)}
     metadata = template["metadata"]
     marked = {**template, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **mark}}}
@@ -61,8 +65,27 @@ def _of_engines(config: Manifest) -> list[Manifest]:
     return [plugin for plugin in config.get("plugins", ()) if plugin.get("parameters")]
 
 
-def _template(service: InferenceService, router: Router, picker: Manifest) -> Manifest:
-    written = (router.template or {}).get("spec") or {}
+def _with_envoy(picker: Manifest, release: Release, grace_seconds: int) -> Manifest:
+    """The containers of a router that lets clients in by itself."""
+    words = [*picker["args"], *release.flags.standalone]
+    return {
+        "initContainers": [{**picker, "restartPolicy": "Always", "args": words}],
+        "containers": [_envoy(grace_seconds)],
+    }
+
+
+def _alone(picker: Manifest, release: Release, grace_seconds: int) -> Manifest:
+    """The containers of a router behind a gateway: that one asks the picker, for each request as long as it lasts."""
+    return {"containers": [{**picker, **_pause(grace_seconds)}]}
+
+
+def _pause(grace_seconds: int) -> Manifest:
+    """Who sends requests through it has until shortly before the grace period's end."""
+    seconds = pause_seconds(grace_seconds)
+    return {"lifecycle": {"preStop": {"sleep": {"seconds": seconds}}}} if seconds else {}
+
+
+def _template(service: InferenceService, router: Router, containers: Manifest) -> Manifest:
     ours: Manifest = {
         "metadata": {"labels": names.router_labels(service.name, router.name)},
         "spec": {
@@ -74,8 +97,7 @@ def _template(service: InferenceService, router: Router, picker: Manifest) -> Ma
                 "runAsUser": NOBODY,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "initContainers": [picker],
-            "containers": [_envoy(ending.grace_seconds(written))],
+            **containers,
         },
     }
     template = ours if router.template is None else merged_template(ours, router.template, f"{router.path}.template")
@@ -107,7 +129,6 @@ def _picker(service: InferenceService, router: Router, release: Release, config:
     return {
         "name": PICKER,
         "image": release.image,
-        "restartPolicy": "Always",
         "args": [_literal(word) for word in words],
         **({"env": [{"name": release.flags.pod_name, **pod_name}]} if release.flags.pod_name else {}),
         "ports": [
@@ -125,7 +146,6 @@ def _picker(service: InferenceService, router: Router, release: Release, config:
 
 
 def _envoy(grace_seconds: int) -> Manifest:
-    pause = pause_seconds(grace_seconds)
     return {
         "name": ENVOY,
         "image": ENVOY_IMAGE,
@@ -143,7 +163,7 @@ def _envoy(grace_seconds: int) -> Manifest:
             "timeoutSeconds": 5,
             "failureThreshold": 3,
         },
-        **({"lifecycle": {"preStop": {"sleep": {"seconds": pause}}}} if pause else {}),
+        **_pause(grace_seconds),
         "resources": {"requests": {"cpu": "250m", "memory": "128Mi"}},
         "securityContext": _LOCKED,
         "terminationMessagePolicy": "FallbackToLogsOnError",

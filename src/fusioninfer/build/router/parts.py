@@ -1,16 +1,20 @@
-"""All objects of a router but its Deployment. The table of contents."""
+"""The objects of a router beside its Deployment and its route. The table of contents."""
 
 from __future__ import annotations
 
 from fusioninfer.api.service import InferenceService, Manifest, Router
 from fusioninfer.build.router.disruption import disruption_budget
+from fusioninfer.build.router.gateway import gateway
 from fusioninfer.build.router.pool import inference_pool, picker_service
 from fusioninfer.build.router.releases import Release
 from fusioninfer.build.router.rights import role_binding, service_account
 
 
 def router_parts(service: InferenceService, router: Router, release: Release, port: int) -> tuple[Manifest, ...]:
-    """Who the picker is, what it may read, and the pool if its release needs one; engines answer at `port`."""
-    pool = (picker_service(service, router), inference_pool(service, router, port)) if release.needs_pool else ()
+    """Who the picker is, what it may read, the pool if its release or a gateway needs one, and a gateway that is to be
+    made; engines answer at `port`."""
+    needs_pool = release.needs_pool or router.route is not None
+    pool = (picker_service(service, router), inference_pool(service, router, port)) if needs_pool else ()
     budget = (disruption_budget(service, router),) if router.replicas is not None and router.replicas > 1 else ()
-    return (service_account(service, router), role_binding(service, router), *pool, *budget)
+    gateways = () if router.gateway is None else (gateway(service, router, router.gateway),)
+    return (service_account(service, router), role_binding(service, router), *pool, *budget, *gateways)

@@ -83,6 +83,8 @@ class Flags(_Data, frozen=True):
     """The picker's arguments; {config}, {namespace}, {pool}, {selector} and {port} stand for what is put in."""
 
     always: tuple[str, ...]
+    standalone: tuple[str, ...]
+    """For an Envoy in the same pod. Gateways ask from other nodes, by TLS with a certificate that the picker makes."""
     pool: tuple[str, ...]
     """How it is told the InferencePool whose pods it picks among."""
     selector: tuple[str, ...] = ()
