@@ -599,7 +599,35 @@ SIZES = (
     ),
 )  # fmt: skip
 
-REFUSALS: tuple[Refusal, ...] = (*TOPOLOGY, *NAMES, *COUNTS, *ROLLOUT, *UNKNOWN, *TEMPLATES, *ROUTERS, *GANGS, *SIZES)
+APART = (
+    Refusal(
+        "disaggregation of a worker", service(disaggregation={"connector": "nixl"}), "spec.disaggregation", None,
+        "write a prefiller and a decoder instead of the worker",
+    ),
+    Refusal(
+        "minUncachedPromptTokens 0",
+        service(prefiller(), decoder(), disaggregation={"minUncachedPromptTokens": 0}),
+        "spec.disaggregation.minUncachedPromptTokens", "should be greater than or equal to 1", ">= 1",
+    ),
+    Refusal(
+        "whenNoPrefiller of another word",
+        service(prefiller(), decoder(), disaggregation={"whenNoPrefiller": "Wait"}),
+        "spec.disaggregation.whenNoPrefiller", 'Unsupported value: "Wait"', "Invalid enum value 'Wait'",
+    ),
+)  # fmt: skip
+
+REFUSALS: tuple[Refusal, ...] = (
+    *APART,
+    *TOPOLOGY,
+    *NAMES,
+    *COUNTS,
+    *ROLLOUT,
+    *UNKNOWN,
+    *TEMPLATES,
+    *ROUTERS,
+    *GANGS,
+    *SIZES,
+)
 
 
 # --- accepted -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fusioninfer.api.service import InferenceService, Manifest, Router
 from fusioninfer.build.router.disruption import disruption_budget
 from fusioninfer.build.router.pool import inference_pool, picker_service
@@ -9,8 +11,11 @@ from fusioninfer.build.router.releases import Release
 from fusioninfer.build.router.rights import role_binding, service_account
 
 
-def router_parts(service: InferenceService, router: Router, release: Release, port: int) -> tuple[Manifest, ...]:
-    """Who the picker is, what it may read, and the pool if its release needs one; engines answer at `port`."""
-    pool = (picker_service(service, router), inference_pool(service, router, port)) if release.needs_pool else ()
+def router_parts(
+    service: InferenceService, router: Router, release: Release, port: int, selector: Mapping[str, str]
+) -> tuple[Manifest, ...]:
+    """Who the picker is, what it may read, and the pool if its release needs one: of `selector`, at `port`."""
+    asked = (picker_service(service, router), inference_pool(service, router, port, selector))
+    pool = asked if release.needs_pool else ()
     budget = (disruption_budget(service, router),) if router.replicas is not None and router.replicas > 1 else ()
     return (service_account(service, router), role_binding(service, router), *pool, *budget)
