@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role, RollingUpdate, Router
 from fusioninfer.build import engines
-from fusioninfer.build.entry import entry_service, router_entry
+from fusioninfer.build.engines import apart
+from fusioninfer.build.entry import direct_selector, entry_service, router_entry, serving_selector
 from fusioninfer.build.gang import Member
 from fusioninfer.build.gang.schedulers import SCHEDULERS
 from fusioninfer.build.pod import leader_launch, leader_template, serving_port, worker_template
 from fusioninfer.build.router.deployment import router_deployment
 from fusioninfer.build.router.parts import router_parts
-from fusioninfer.build.router.picker import picker_config, release_of
+from fusioninfer.build.router.picker import PD_STRATEGY, picker_config, release_of, sends_prompts, strategy_of
 from fusioninfer.build.router.pod_labels import PodLabels
 from fusioninfer.build.router.providers import provider_objects
 from fusioninfer.build.router.releases import Release
 from fusioninfer.build.router.route import http_route, path_of
-from fusioninfer.build.router.strategies import Strategies
+from fusioninfer.build.router.strategies import Strategies, Strategy
 from fusioninfer.build.workload import leader_worker_set, stateful_set
 
 
@@ -53,6 +54,14 @@ class EngineObjects(RoleObjects):
     """On which its pods answer."""
     port_name: str
     """What they call it."""
+    launch: engines.Launch
+    """How the process that answers is started."""
+
+    @property
+    def serves_alone(self) -> bool:
+        """Whether its pods answer requests without pods of another role: a decoder may need a prefiller for each."""
+        transfer = self.launch.transfer
+        return self.role.component_type != "prefiller" and (transfer is None or transfer.answers_alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,36 +109,44 @@ def desired_objects(
     service: InferenceService, installed: engines.Engines, strategies: Strategies
 ) -> Desired:  # fmt: skip
     """What should exist for `service`; raises InvalidSpec for what only an engine or a strategy can refuse."""
-    roles = tuple(_role_objects(service, role, installed) for role in service.roles)
+    strategy = None if service.router is None else strategy_of(service, service.router, strategies)
+    roles = tuple(_role_objects(service, role, installed, strategy) for role in service.roles)
+    sides = [apart.Side(own.role, own.found.engine.name, own.launch.transfer) for own in roles]
+    apart.check_sides(sides)
+    _check_one_port(roles)
+    least = apart.min_uncached_prompt_tokens(service.disaggregation, sides)
     serving = tuple(objects for objects in roles if objects.role in service.entry_roles)
-    direct = entry_service(service, _one_port(serving if service.router is None else roles))
+    direct = entry_service(service, _target_port(serving))
     router = service.router
     return Desired(
         service,
         direct if router is None or router.route is not None else router_entry(service, router),
         direct,
         roles,
-        _router(service, serving, strategies),
+        _router(service, roles, strategy, least),
         _gang(service),
     )
 
 
 def _router(
-    service: InferenceService, serving: tuple[EngineObjects, ...], strategies: Strategies
+    service: InferenceService, roles: tuple[EngineObjects, ...], strategy: Strategy | None, least: int | None
 ) -> RouterObjects | None:  # fmt: skip
-    """The router's objects, in front of the roles that are `serving` whole requests."""
+    """The router's objects, in front of those of the `roles` that its strategy, or its own config, picks among."""
     router = service.router
     if router is None:
         return None
     release = release_of(router)
-    port = serving[0].port
+    picked = roles if sends_prompts(strategy) else tuple(own for own in roles if own.role in service.entry_roles)
+    selector = serving_selector(service) if picked == roles else direct_selector(service)
+    port = picked[0].port
     config = picker_config(
         router,
         release,
-        strategies,
-        engine=serving[0].found.engine.name,
-        labels=_pod_labels(serving),
-        has_lora=any(_may_serve_lora(objects) for objects in serving),
+        strategy,
+        engine=picked[0].found.engine.name,
+        labels=_pod_labels(picked),
+        has_lora=any(_may_serve_lora(objects) for objects in picked),
+        min_uncached_prompt_tokens=least,
     )
     as_role = Role(
         name=router.name,
@@ -143,10 +160,10 @@ def _router(
     )
     return RouterObjects(
         as_role,
-        router_deployment(service, router, release, config, port),
+        router_deployment(service, router, release, config, port, selector),
         _router_warnings(release),
         release,
-        router_parts(service, router, release, port),
+        router_parts(service, router, release, port, selector),
         *(() if router.route is None else _by_gateway(service, router, port)),
     )
 
@@ -194,12 +211,24 @@ def _may_serve_lora(objects: EngineObjects) -> bool:
     return any(word.startswith(("--enable-lora", "--lora-")) for word in words)
 
 
-def _one_port(serving: tuple[EngineObjects, ...]) -> str | int:
-    """Where all pods that get requests are reached: by name if they agree on it, else by number."""
-    ports = {objects.port: objects.role for objects in serving}
+def _check_one_port(roles: tuple[EngineObjects, ...]) -> None:
+    """A pool has one port, and a router may come later."""
+    ports = {objects.port: objects.role for objects in roles}
     if len(ports) > 1:
         said = " and ".join(f"{port} of role {role.name!r}" for port, role in ports.items())
-        raise InvalidSpec("spec.roles", f"all pods that get requests need one port, and these differ: {said}")
+        raise InvalidSpec(
+            "spec.roles",
+            f"all pods that get requests need one port, and these differ: {said}; write the same --port in all roles",
+        )
+
+
+def _target_port(serving: tuple[EngineObjects, ...]) -> str | int:
+    """Where the pods that get requests are reached: by name if they agree on it, else by number.
+
+    By number where a sidecar answers: before Kubernetes 1.33 a Service finds no port's name in an init container.
+    """
+    if any(objects.launch.sidecar is not None for objects in serving):
+        return serving[0].port
     port_names = {objects.port_name for objects in serving}
     return port_names.pop() if len(port_names) == 1 else serving[0].port
 
@@ -220,7 +249,9 @@ def members(service: InferenceService, copies: Mapping[str, int]) -> tuple[Membe
     )
 
 
-def _role_objects(service: InferenceService, role: Role, installed: engines.Engines) -> EngineObjects:
+def _role_objects(
+    service: InferenceService, role: Role, installed: engines.Engines, strategy: Strategy | None
+) -> EngineObjects:  # fmt: skip
     found = engines.found(role, installed)
     launch = leader_launch(role, found)
     leader = leader_template(service, role, found, launch)
@@ -229,19 +260,32 @@ def _role_objects(service: InferenceService, role: Role, installed: engines.Engi
         if role.nodes_per_replica == 1
         else leader_worker_set(service, role, leader, worker_template(service, role, found))
     )
-    warnings = _warnings(service, role, found, launch)
-    name, port = serving_port(leader, found, launch)
-    return EngineObjects(role, workload, warnings, found, port, name)
+    warnings = _warnings(service, role, found, launch, strategy)
+    name, port = serving_port(leader, launch)
+    return EngineObjects(role, workload, warnings, found, port, name, launch)
 
 
 def _warnings(
-    service: InferenceService, role: Role, found: engines.Found, launch: engines.Launch
+    service: InferenceService, role: Role, found: engines.Found, launch: engines.Launch, strategy: Strategy | None
 ) -> tuple[str, ...]:  # fmt: skip
     warnings = list(launch.warnings)
     if not found.evidence.is_sure:
         warnings.append(
             f"engine {found.engine.name} is assumed, since {found.evidence.words}; name it in `engine` to be sure"
         )
-    if role.component_type == "prefiller":
-        warnings.append("nothing sends it any prompts yet: the decoders answer alone")
+    if apart.is_apart(role) and launch.transfer is None:
+        warnings.append(
+            f"how engine {found.engine.name} hands the KV cache over cannot be seen: its template must see to all of "
+            "it, a decoder's sidecar as well"
+        )
+    if role.component_type == "prefiller" and (service.router is None or not sends_prompts(strategy)):
+        warnings.append(_unfed(launch, strategy))
     return tuple(warnings)
+
+
+def _unfed(launch: engines.Launch, strategy: Strategy | None) -> str:
+    why = "nothing sends it any prompts yet" if strategy is None else f"strategy {strategy.name} sends it no prompts"
+    if launch.transfer is None or launch.transfer.answers_alone:
+        return f"{why}: the decoders answer alone"
+    instead = "add a router" if strategy is None else f"choose {PD_STRATEGY}"
+    return f"{why}, and the decoders cannot answer without: {instead}"
