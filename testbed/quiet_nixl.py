@@ -46,4 +46,5 @@ class _Finder(MetaPathFinder):
         return found
 
 
-sys.meta_path.insert(0, _Finder())
+if __name__ == "sitecustomize":
+    sys.meta_path.insert(0, _Finder())
