@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import tempfile
 import time
@@ -11,7 +13,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -218,6 +220,25 @@ def chat_or_nothing(address: str, question: str = "hello", model: str = "qwen") 
     try:
         return chat(address, question, model, seconds=60)
     except OSError:
+        return ""
+
+
+def kill(pod: Manifest, container: str = "engine") -> None:
+    """End every process of a container, as a kernel would that is out of memory."""
+    status = pod["status"]
+    found = [*status["containerStatuses"], *status.get("initContainerStatuses", ())]
+    (its_id,) = (each["containerID"].rpartition("/")[2] for each in found if each["name"] == container)
+    mine = [int(cgroup.parent.name) for cgroup in Path("/proc").glob("[0-9]*/cgroup") if its_id in _read(cgroup)]
+    assert mine
+    for process in mine:
+        with suppress(ProcessLookupError):  # the end of the first is the end of the others
+            os.kill(process, signal.SIGKILL)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it ended meanwhile
         return ""
 
 
