@@ -153,6 +153,41 @@ def simulator(*args: str, **container: Any) -> Manifest:
     }
 
 
+def routed(name: str, *, strategy: str = "prefix-cache", replicas: int = 1, args: tuple[str, ...] = ()) -> Manifest:
+    """A service of simulated engines behind a router."""
+    return {
+        "apiVersion": "fusioninfer.io/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {
+            "roles": [
+                {"name": "entry", "componentType": "router", "strategy": strategy, "template":
+
+
+LIGHT},
+                {
+                    "name": "inference", "componentType": "worker", "replicas": replicas,
+                    "template": simulator(*args, env=[WHICH_POD]),
+                },
+            ]
+        },
+    }  # fmt: skip
+
+
+LIGHT: Manifest = {
+    "spec": {
+        "terminationGracePeriodSeconds": 20,
+        "containers": [
+            {"name": name, "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}}} for name in ("epp", "envoy")
+        ],
+    }
+}
+"""The node has two cores."""
+
+WHICH_POD: Manifest = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+"""An environment variable with which the simulator says in a header of each answer which pod it is."""
+
+
 def nothing_runs(**container: Any) -> Manifest:
     """A template whose pods are played on nodes that are none."""
     return {"spec": {"containers": [{"name": "engine", "image": "vllm/vllm-openai:v0.32.0", **container}], **KWOK}}

@@ -10,11 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.cluster.harness import Manifest
-
-WHICH_POD: Manifest = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-"""An environment variable with which the simulator says in a header of each answer which pod it is."""
 POD_HEADER = "x-inference-pod"
+"""In which the simulator says which pod it is, since harness.routed asks it to."""
 END = b"data: [DONE]"
 
 

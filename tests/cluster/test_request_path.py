@@ -30,44 +30,16 @@ from tests.cluster.harness import (
     chat_or_nothing,
     is_write,
     kill,
+    routed,
     simulator,
 )
-from tests.cluster.streams import WHICH_POD, Stream, read
+from tests.cluster.streams import Stream, read
 from tests.cluster.test_roll_outs import Load
 from tools.operator_process import Complaint, Kubectl
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
 SERVED = re.compile(r"^vllm:request_success_total\{[^}]*\} ([0-9.e+]+)$", re.M)
-
-
-def routed(name: str, *, strategy: str = "prefix-cache", replicas: int = 1, args: tuple[str, ...] = ()) -> Manifest:
-    """A service of simulated engines behind a router."""
-    return {
-        "apiVersion": "fusioninfer.io/v1alpha1",
-        "kind": "InferenceService",
-        "metadata": {"name": name},
-        "spec": {
-            "roles": [
-                {"name": "entry", "componentType": "router", "strategy": strategy, "template": LIGHT},
-                {
-                    "name": "inference", "componentType": "worker", "replicas": replicas,
-                    "template": simulator(*args, env=[WHICH_POD]),
-                },
-            ]
-        },
-    }  # fmt: skip
-
-
-LIGHT: Manifest = {
-    "spec": {
-        "terminationGracePeriodSeconds": 20,
-        "containers": [
-            {"name": name, "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}}} for name in ("epp", "envoy")
-        ],
-    }
-}
-"""The node has two cores."""
 
 
 def answers(namespace: Namespace, name: str) -> str:

@@ -12,9 +12,9 @@ from itertools import cycle
 
 import pytest
 
-from tests.cluster.harness import Manifest, Namespace, kill
+from tests.cluster.harness import Manifest, Namespace, kill, routed
 from tests.cluster.streams import Stream, Streams
-from tests.cluster.test_request_path import answers, routed
+from tests.cluster.test_request_path import answers
 from tests.cluster.test_roll_outs import Load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
