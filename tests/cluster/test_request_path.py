@@ -315,6 +315,21 @@ def test_a_picker_reads_what_it_needs_in_its_own_namespace_and_nobody_elsewhere_
             kubectl(*words, f"--as={user}")
 
 
+def test_its_pods_are_let_into_a_namespace_that_is_restricted(shared: Namespace, namespace: Namespace) -> None:
+    namespace.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
+    spec = shared.get("deployment", "shared-entry")["spec"]["template"]["spec"] | {"serviceAccountName": "default"}
+
+    admitted(namespace, spec)
+    with pytest.raises(Complaint, match="violates PodSecurity"):
+        admitted(namespace, {name: value for name, value in spec.items() if name != "securityContext"})
+
+
+def admitted(namespace: Namespace, spec: Manifest) -> None:
+    """A pod would be taken; none is made."""
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asked"}, "spec": spec}
+    namespace("create", "--dry-run=server", "-f", "-", given=json.dumps(pod))
+
+
 # --- adapters -------------------------------------------------------------------------------------------------------
 
 ADAPTERS = ("--max-loras", "1", "--lora-modules", '{"name": "sql"}', '{"name": "chat"}')
