@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from testbed import vllm
-from tests.cluster.harness import Manifest, Namespace, a_namespace, a_service, address, chat_or_nothing
+from tests.cluster.harness import Manifest, Namespace, a_namespace, a_service, address, chat_or_nothing, kill
 from tools.operator_process import Kubectl
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
@@ -93,20 +89,3 @@ def test_a_killed_worker_takes_its_copy_with_it_and_its_last_words_stay(both: Na
 
 def pods_of_apart(namespace: Namespace) -> list[Manifest]:
     return namespace.list("pods", "-l", "fusioninfer.io/service=apart")
-
-
-def kill(pod: Manifest) -> None:
-    """End every process of the pod's engine as a kernel would that is out of memory."""
-    container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
-    mine = [int(cgroup.parent.name) for cgroup in Path("/proc").glob("[0-9]*/cgroup") if container in _read(cgroup)]
-    assert mine
-    for process in mine:
-        with suppress(ProcessLookupError):  # the end of the first is the end of the others
-            os.kill(process, signal.SIGKILL)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # it ended meanwhile
-        return ""
