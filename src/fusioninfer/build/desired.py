@@ -23,6 +23,15 @@ from fusioninfer.build.router.strategies import Strategies, Strategy
 from fusioninfer.build.workload import leader_worker_set, stateful_set
 
 
+def serving_template(workload: Manifest, role: Role) -> Manifest:
+    """The template, in the `workload` of `role`, of the pods that answer."""
+    spec = workload["spec"]
+    template: Manifest = (
+        spec["template"] if role.nodes_per_replica == 1 else spec["leaderWorkerTemplate"]["leaderTemplate"]
+    )
+    return template
+
+
 @dataclass(frozen=True, slots=True)
 class RoleObjects:
     """One role and the workload that runs its pods."""
@@ -39,10 +48,10 @@ class RoleObjects:
     @property
     def templates(self) -> tuple[Manifest, Manifest]:
         """The pods of a copy: the leader's template, and that of all others."""
-        spec = self.workload["spec"]
+        leader = serving_template(self.workload, self.role)
         if self.role.nodes_per_replica == 1:
-            return spec["template"], spec["template"]
-        return spec["leaderWorkerTemplate"]["leaderTemplate"], spec["leaderWorkerTemplate"]["workerTemplate"]
+            return leader, leader
+        return leader, self.workload["spec"]["leaderWorkerTemplate"]["workerTemplate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,8 @@ class Desired:
     """The entry without the router, if there is one: to the pods that answer whole requests."""
     roles: tuple[EngineObjects, ...]
     router: RouterObjects | None = None
+    decoders_router: RouterObjects | None = None
+    """The router as it picks among decoders alone, if `router` sends prompts to prefillers by a strategy of ours."""
     gang: Manifest | None = None
     """What stands for the gang, if one was asked for, as it is once all that was asked for runs."""
 
@@ -123,21 +134,40 @@ def desired_objects(
         direct if router is None or router.route is not None else router_entry(service, router),
         direct,
         roles,
-        _router(service, roles, strategy, least),
+        *_routers(service, roles, strategy, least),
         _gang(service),
     )
 
 
-def _router(
+def _routers(
     service: InferenceService, roles: tuple[EngineObjects, ...], strategy: Strategy | None, least: int | None
-) -> RouterObjects | None:  # fmt: skip
-    """The router's objects, in front of those of the `roles` that its strategy, or its own config, picks among."""
+) -> tuple[RouterObjects | None, RouterObjects | None]:  # fmt: skip
+    """The router, in front of those of the `roles` that its strategy, or its own config, picks among; and as it is as
+    long as prefillers are to get nothing.
+
+    That is so by the pods that the picker knows: its config is the same, so that it need not be restarted.
+    """
     router = service.router
     if router is None:
-        return None
-    release = release_of(router)
+        return None, None
+    among_all, among_decoders = serving_selector(service), direct_selector(service)
     picked = roles if sends_prompts(strategy) else tuple(own for own in roles if own.role in service.entry_roles)
-    selector = serving_selector(service) if picked == roles else direct_selector(service)
+    whole = _router(service, router, picked, strategy, least, among_all if picked == roles else among_decoders)
+    if strategy is None or picked != roles or among_all == among_decoders:
+        return whole, None
+    return whole, _router(service, router, picked, strategy, least, among_decoders)
+
+
+def _router(
+    service: InferenceService,
+    router: Router,
+    picked: tuple[EngineObjects, ...],
+    strategy: Strategy | None,
+    least: int | None,
+    selector: Mapping[str, str],
+) -> RouterObjects:
+    """The router's objects, with a config for the roles `picked` and knowing the pods of `selector`."""
+    release = release_of(router)
     port = picked[0].port
     config = picker_config(
         router,

@@ -133,13 +133,13 @@ def _engine_container(container: Manifest, role: Role, launch: Launch, spec: Man
         completed["volumeMounts"] = [*(container.get("volumeMounts") or ()), SHARED_MEMORY_MOUNT]
     if launch.port is None:
         kept = {key: value for key, value in completed.items() if key not in _OF_WHO_ANSWERS}
-        return _with_pause(kept, ending.worker_pause_seconds(spec, container))
+        return _with_pause(kept, ending.worker_pause_seconds(spec, container, role.component_type))
     completed = _completed(completed, **_probes(role, launch))
     serving = launch.port if launch.sidecar is None else launch.sidecar.port
     completed["ports"] = _ports(container.get("ports") or [], serving, role)
     if launch.sidecar is not None:
         completed = _behind(serving, launch.port, completed)
-    return _with_pause(completed, ending.drain_seconds(spec))
+    return _with_pause(completed, ending.drain_seconds(spec, role.component_type))
 
 
 def _behind(serving: int, port: int, container: Manifest) -> Manifest:

@@ -250,7 +250,7 @@ def _shutdown_timeout(server: Program, read: Flags, container: Manifest, role: R
     """Requests are finished, within the pod's time to end; known since vLLM 0.18, fatal to servers before it."""
     if server.start is None or read.has("--shutdown-timeout") or _is_older_than_0_18(container):
         return ()
-    return "--shutdown-timeout", str(finish_seconds(role.template["spec"], container))
+    return "--shutdown-timeout", str(finish_seconds(role.template["spec"], container, role.component_type))
 
 
 def _finding_each_other(
