@@ -342,7 +342,8 @@ def the_address_is_taken(seen: Seen) -> Verdict | None:
 
 def somebody_serves(seen: Seen) -> Verdict | None:
     ready = sum(facts.ready for facts in seen.facts.entry_roles)
-    return Verdict("True", "Serving", f"{ready} copies answer at {names.url(*_name(seen))}")
+    answering = "1 copy answers" if ready == 1 else f"{ready} copies answer"
+    return Verdict("True", "Serving", f"{answering} at {names.url(*_name(seen))}")
 
 
 def _name(seen: Seen) -> tuple[str, str]:
