@@ -15,7 +15,7 @@ from fusioninfer.build.pod import leader_launch, leader_template, serving_port, 
 from fusioninfer.build.router.deployment import router_deployment
 from fusioninfer.build.router.parts import router_parts
 from fusioninfer.build.router.picker import PD_STRATEGY, picker_config, release_of, sends_prompts, strategy_of
-from fusioninfer.build.router.pod_labels import PodLabels
+from fusioninfer.build.router.pod_labels import labels_of
 from fusioninfer.build.router.providers import provider_objects
 from fusioninfer.build.router.releases import Release
 from fusioninfer.build.router.route import http_route, path_of
@@ -174,7 +174,7 @@ def _router(
         release,
         strategy,
         engine=picked[0].found.engine.name,
-        labels=_pod_labels(picked),
+        labels=labels_of(own.templates[0] for own in picked),
         has_lora=any(_may_serve_lora(objects) for objects in picked),
         min_uncached_prompt_tokens=least,
     )
@@ -207,26 +207,6 @@ def _router_warnings(release: Release) -> tuple[str, ...]:
     if release.checked.how == "run":
         return ()
     return (f"picker release {release.name} was never run by us: its config is checked against its catalogue only",)
-
-
-def _pod_labels(roles: tuple[EngineObjects, ...]) -> PodLabels:
-    """What the pods that answer are labelled with: by us and by the user, and by those who make them."""
-    labels: dict[str, set[str]] = {}
-    for objects in roles:
-        for key, value in objects.templates[0]["metadata"]["labels"].items():
-            labels.setdefault(key, set()).add(value)
-    made: dict[str, frozenset[str]] = dict.fromkeys(_OF_THEIR_MAKERS, frozenset())
-    return {**made, **{key: frozenset(values) for key, values in labels.items()}}
-
-
-_OF_THEIR_MAKERS = (
-    "apps.kubernetes.io/pod-index",
-    "statefulset.kubernetes.io/pod-name",
-    "leaderworkerset.sigs.k8s.io/group-index",
-    "leaderworkerset.sigs.k8s.io/name",
-    "leaderworkerset.sigs.k8s.io/worker-index",
-)
-"""Labels whose values only StatefulSet and LeaderWorkerSet know."""
 
 
 def _may_serve_lora(objects: EngineObjects) -> bool:
