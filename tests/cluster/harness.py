@@ -161,10 +161,7 @@ def routed(name: str, *, strategy: str = "prefix-cache", replicas: int = 1, args
         "metadata": {"name": name},
         "spec": {
             "roles": [
-                {"name": "entry", "componentType": "router", "strategy": strategy, "template":
-
-
-LIGHT},
+                {"name": "entry", "componentType": "router", "strategy": strategy, "template": LIGHT},
                 {
                     "name": "inference", "componentType": "worker", "replicas": replicas,
                     "template": simulator(*args, env=[WHICH_POD]),

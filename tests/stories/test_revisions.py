@@ -165,6 +165,43 @@ def test_a_change_that_both_revisions_understand_leaves_the_sides_paired(contain
     play(tell)
 
 
+async def known(story: Story) -> set[str]:
+    """What every picker is told of its pods, by its arguments."""
+    return {
+        word.partition("=")[2]
+        for pod in await User(story.memory).objects(PODS)
+        for container in pod["spec"].get("initContainers", ())
+        for word in container["args"]
+        if word.startswith("--endpoint-selector")
+    }
+
+
+def test_where_pickers_are_told_by_arguments_the_templates_wait_for_their_pods() -> None:
+    async def tell(story: Story) -> None:
+        router = make.a_router(pickerRelease="llm-d-router-0.10", replicas=2)
+        *before, _ = sides()
+        *after, _ = sides("vllm/vllm-openai:v0.33.0")
+        await story.serves(*before, router)
+        released: list[set[str]] = []
+        plain = story.server.kube
+
+        async def looking(request: Request) -> bytes:
+            if request.method == "PATCH" and request.path.endswith(("/qwen-prefill", "/qwen-decode")):
+                released.append(await known(story))
+            return await plain.send(request)
+
+        story.server.kube = _Sending(plain, looking)
+        await story.applies(*after, router)
+        await asyncio.sleep(test_router.SETTLED_SECONDS)
+
+        assert await story.said("RouterReady") == "True/Routing"
+        assert released
+        assert all("decoder" in told for selectors in released for told in selectors)
+        assert not any("decoder" in told for told in await known(story))
+
+    play(tell)
+
+
 def test_one_sides_image_alone_leaves_the_decoders_alone_and_says_so() -> None:
     async def tell(story: Story) -> None:
         await story.serves(*sides())

@@ -9,6 +9,7 @@ Source: llm-d-inference-sim v0.10: `--port` (8000); `/health` is 200 at once, `/
 from __future__ import annotations
 
 import posixpath
+from itertools import pairwise
 
 from fusioninfer.api.service import InvalidSpec, Manifest, Role
 from fusioninfer.build.engines import Engine, Evidence, Launch, Transfer
@@ -17,7 +18,6 @@ from fusioninfer.build.engines.argv import image, is_left_to_image, port_in, wor
 
 PROGRAM = "llm-d-inference-sim"
 DEFAULT_PORT = 8000
-TRANSFER = Transfer("nixl")
 
 
 class Simulator:
@@ -43,7 +43,7 @@ class Simulator:
             alive={"httpGet": {"path": "/health", "port": port}},
             ready={"httpGet": {"path": "/health/ready", "port": port}},
         )
-        return handing_over(launch, role, TRANSFER, "nixlv2") if is_apart(role) else launch
+        return handing_over(launch, role, _transfer(container), "nixlv2") if is_apart(role) else launch
 
     def worker(self, container: Manifest, role: Role) -> Launch:
         """Asked for only on several nodes, which `leader` has refused before."""
@@ -58,6 +58,12 @@ class Simulator:
             f"{role.path}.multinode.nodeCount",
             f"{role.nodes_per_replica}: the simulator is one process and has no workers; write 1, or more replicas",
         )
+
+
+def _transfer(container: Manifest) -> Transfer:
+    """As with vLLM, both sides need one size of blocks."""
+    sizes = [size for flag, size in pairwise(words(container)) if flag == "--block-size"]
+    return Transfer("nixl", shared={"--block-size": sizes[-1] if sizes else None})
 
 
 ENGINE: Engine = Simulator()

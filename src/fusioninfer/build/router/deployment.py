@@ -34,8 +34,8 @@ def router_deployment(
 ) -> Manifest:
     """The Deployment; a new pod is ready before an old one ends, so that a change loses no request.
 
-    What the picker is told of the engines, in `config` and by `port`, counts as the user's words: it is of no use once
-    the engines have changed.
+    What the picker is told of the engines, in `config`, by `port`, and by `selector` where no pool says it, counts as
+    the user's words: it is of no use once the engines have changed.
     """
     name, labels = names.workload(service.name, router.name), names.router_labels(service.name, router.name)
     picker = _picker(service, router, release, config, port, selector)
@@ -45,7 +45,8 @@ def router_deployment(
     mark = {names.TEMPLATE: hashes.of(template)}
     metadata = template["metadata"]
     marked = {**template, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **mark}}}
-    annotations = {names.ROLE_INPUT: hashes.of([router.input_hash, _of_engines(config), port]), **mark}
+    told = [_of_engines(config), port, *([] if release.needs_pool else [selector])]
+    annotations = {names.ROLE_INPUT: hashes.of([router.input_hash, *told]), **mark}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
