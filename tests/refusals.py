@@ -439,9 +439,9 @@ ROUTERS = (
 OF_A_GATEWAY = {"parentRefs": [{"name": "gw"}]}
 
 
-def _wrong_route(id: str, field: str, route: Manifest, says: str) -> Refusal:
+def _wrong_route(name: str, field: str, route: Manifest, says: str) -> Refusal:
     """Of a route the CRD knows nothing: the API server lets it in, and would refuse our HTTPRoute later."""
-    return Refusal(id, service(role(), router(httproute=route)), f"spec.roles[1].httproute{field}", None, says)
+    return Refusal(name, service(role(), router(httproute=route)), f"spec.roles[1].httproute{field}", None, says)
 
 
 GATEWAYS = (
