@@ -227,6 +227,12 @@ def test_what_was_said_of_an_earlier_version_is_not_said_of_this_one(kind: str) 
     assert said(changed).message.endswith(": its present version was not looked at yet")
 
 
+def test_a_controller_that_says_no_version_is_taken_at_its_word() -> None:
+    terse = [{key: value for key, value in one.items() if key != "observedGeneration"} for one in GOOD]
+
+    assert answer(seen(InferencePool=of_parents(make.by_parent(*terse)))) == "True/Routing"
+
+
 @pytest.mark.parametrize("kind", ["HTTPRoute", "InferencePool"])
 def test_what_is_not_there_yet_is_not_asked_about(kind: str) -> None:
     missing = seen(FOREIGN, without=kind)

@@ -152,7 +152,7 @@ def _not_true(
         if condition is None or condition.status == "Unknown":
             said = "" if condition is None or not condition.message else f" ({condition.message})"
             return ClosedHop(f"{hop}Pending", f"{what}: {kind} is not known yet: {nobody}{said}")
-        if condition.observedGeneration < generation:
+        if condition.observedGeneration is not None and condition.observedGeneration < generation:
             return ClosedHop(f"{hop}Pending", f"{what}: its present version was not looked at yet")
         if condition.status != "True":
             words = f"{what}: {kind} is {condition.status}, {condition.reason}: {condition.message}"
