@@ -349,8 +349,8 @@ def test_it_is_said_who_takes_which_requests() -> None:
     closed = shadowed(a_rival(namespace="web", name="catch"))
 
     assert said(closed).message == (
-        "HTTPRoute qwen-entry does not get PathPrefix /default/qwen at Gateway infra/public: HTTPRoute web/catch claims "
-        "the same and comes first; change httproute.rules or hostnames, or remove that route"
+        "HTTPRoute qwen-entry does not get PathPrefix /default/qwen at Gateway infra/public: HTTPRoute web/catch "
+        "claims the same and comes first; change httproute.rules or hostnames, or remove that route"
     )
     assert answer(closed, "Available") == "False/Shadowed"
 
