@@ -21,6 +21,7 @@ from fusioninfer.build.gang.volcano import VOLCANO
 from fusioninfer.build.router.strategies import Strategies
 from fusioninfer.build.router.strategies.apart import PD_DISAGGREGATION
 from fusioninfer.build.router.strategies.scored import KV_CACHE_UTILIZATION, LORA_AFFINITY, PREFIX_CACHE, QUEUE_SIZE
+from fusioninfer.reconcile.gateway_api import HTTPRoute
 from fusioninfer.reconcile.plan import signed
 from fusioninfer.reconcile.snapshot import (
     CHILDREN,
@@ -71,6 +72,71 @@ def a_role_of_nodes(nodes: int, **fields: Any) -> Manifest:
 def a_router(**fields: Any) -> Manifest:
     """A router of one pod."""
     return {"name": "entry", "componentType": "router", "replicas": 1, **fields}
+
+
+def behind_a_gateway(parent: str = "public", **fields: Any) -> Manifest:
+    """A router of one pod to which somebody else's gateway leads; `route` is added to its HTTPRouteSpec."""
+    route = fields.pop("route", {})
+    return a_router(httproute={"parentRefs": [{"name": parent, "namespace": "infra"}], **route}, **fields)
+
+
+def with_own_gateway(route: Manifest | None = None, gateway: Manifest | None = None) -> Manifest:
+    """A router of one pod with a gateway of its own; `gateway` is added to its GatewaySpec."""
+    return a_router(
+        gateway={"gatewayClassName": "played", **(gateway or {})}, **({} if route is None else {"httproute": route})
+    )
+
+
+def told(*kinds: str, generation: int = 1, **changes: str) -> list[Manifest]:
+    """Conditions of those kinds that a gateway's controller writes, each True but for `changes`: `status/reason`."""
+    found = {kind: (changes.get(kind) or f"True/{kind}").partition("/") for kind in kinds}
+    return [
+        {"type": kind, "status": status, "reason": reason, "message": f"{kind}, as it said",
+         "observedGeneration": generation, "lastTransitionTime": "2026-11-24T12:00:00Z"}
+        for kind, (status, _, reason) in found.items()
+    ]  # fmt: skip
+
+
+def by_parent(*conditions: Manifest, name: str = "public", namespace: str = "infra", **reference: Any) -> Manifest:
+    """What the controller of one gateway says of a route or of a pool."""
+    parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name, "namespace": namespace}
+    return {"parentRef": parent | reference, "controllerName": "played/gateway", "conditions": list(conditions)}
+
+
+def open_hop(manifest: Manifest, *parents: Manifest) -> Manifest:
+    """`manifest`, a child as it stands, with the status of a gateway through which all requests get."""
+    match manifest["kind"]:
+        case "Gateway":
+            return {
+                **manifest,
+                "status": {
+                    "conditions": told("Accepted", "Programmed"),
+                    "addresses": [{"type": "IPAddress", "value": "192.0.2.7"}],
+                },
+            }
+        case "HTTPRoute" | "InferencePool":
+            said = told("Accepted", "ResolvedRefs")
+            return {**manifest, "status": {"parents": list(parents) or [by_parent(*said)]}}
+    return manifest
+
+
+def a_route(
+    name: str, *, route: Manifest, namespace: str = "default", age: str = "2026-11-24T10:00:00Z", **status: Any
+) -> Manifest:
+    """An HTTPRoute of a stranger's."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": namespace, "uid": f"uid-of-{namespace}-{name}", "generation": 1,
+                     "creationTimestamp": age},
+        "spec": route,
+        "status": status,
+    }  # fmt: skip
+
+
+def decoded_route(live: Manifest) -> HTTPRoute:
+    """`live` as the cache holds it."""
+    return msgspec.json.decode(msgspec.json.encode(live), type=HTTPRoute)
 
 
 def a_router_template(*containers: Manifest, **spec: Any) -> Manifest:
@@ -291,6 +357,7 @@ def a_snapshot(
     children: tuple[Manifest, ...] = (),
     pods: tuple[Manifest, ...] = (),
     unserved: Iterable[str] = (),
+    rivals: tuple[Manifest, ...] = (),
 ) -> Snapshot:
     """What was seen of the service `raw`."""
     service = msgspec.json.decode(msgspec.json.encode(raw or raw_service()), type=Service)
@@ -299,6 +366,7 @@ def a_snapshot(
         {(live["kind"], live["metadata"]["name"]): _child(live) for live in children},
         tuple(decoded_pod(pod) for pod in pods),
         frozenset(unserved),
+        tuple(map(decoded_route, rivals)),
     )
 
 

@@ -436,6 +436,58 @@ ROUTERS = (
     ),
 )  # fmt: skip
 
+OF_A_GATEWAY = {"parentRefs": [{"name": "gw"}]}
+
+
+def _wrong_route(name: str, field: str, route: Manifest, says: str) -> Refusal:
+    """Of a route the CRD knows nothing: the API server lets it in, and would refuse our HTTPRoute later."""
+    return Refusal(name, service(role(), router(httproute=route)), f"spec.roles[1].httproute{field}", None, says)
+
+
+GATEWAYS = (
+    _wrong_route("route of no gateway", ".parentRefs", {}, "name the gateway that leads here, or give a `gateway`"),
+    _wrong_route(
+        "route with an empty list of gateways", ".parentRefs", {"hostnames": ["a.example"], "parentRefs": []},
+        "without both remove httproute, and the router lets clients in by itself",
+    ),
+    _wrong_route("gateways that are no list", ".parentRefs", {"parentRefs": {"name": "gw"}}, "is no list of objects"),
+    _wrong_route("gateways that are names", ".parentRefs", {"parentRefs": ["gw"]}, "['gw'] is no list of objects"),
+    _wrong_route(
+        "gateway without a name", ".parentRefs[1].name", {"parentRefs": [{"name": "gw"}, {"namespace": "infra"}]},
+        "say which gateway",
+    ),
+    _wrong_route("rules that are no list", ".rules", {**OF_A_GATEWAY, "rules": "all"}, "'all' is no list of objects"),
+    _wrong_route("rule that is none", ".rules", {**OF_A_GATEWAY, "rules": [None]}, "[None] is no list of objects"),
+    _wrong_route(
+        "filters that are no list", ".rules[1].filters", {**OF_A_GATEWAY, "rules": [{}, {"filters": "URLRewrite"}]},
+        "'URLRewrite' is no list of objects",
+    ),
+    _wrong_route(
+        "filter that is none", ".rules[0].filters", {**OF_A_GATEWAY, "rules": [{"filters": [None]}]},
+        "[None] is no list of objects",
+    ),
+    _wrong_route(
+        "hostnames that are no list", ".hostnames", {**OF_A_GATEWAY, "hostnames": "a.example"},
+        "'a.example' is no list of names",
+    ),
+    _wrong_route(
+        "hostname that is a number", ".hostnames", {**OF_A_GATEWAY, "hostnames": [1]}, "[1] is no list of names"
+    ),
+    Refusal(
+        "gateway of no class", service(role(), router(gateway={"listeners": []})),
+        "spec.roles[1].gateway.gatewayClassName", None, "`kubectl get gatewayclass` lists them",
+    ),
+    Refusal(
+        "gateway beside another one that is named",
+        service(role(), router(httproute=OF_A_GATEWAY, gateway={"gatewayClassName": "istio"})),
+        "spec.roles[1].gateway", None, "httproute.parentRefs names a gateway already, so none is made",
+    ),
+    Refusal(
+        "worker with a gateway", service(role(gateway={"gatewayClassName": "istio"})), "spec.roles[0].gateway",
+        "belong to a router", "belongs to a router",
+    ),
+)  # fmt: skip
+
 STRATEGY = "spec.schedulingStrategy"
 GROUP_NAME = "scheduling.k8s.io/group-name"
 NO_SCHEDULER = (
@@ -599,6 +651,7 @@ SIZES = (
     ),
 )  # fmt: skip
 
+<<<<<<< HEAD
 APART = (
     Refusal(
         "disaggregation of a worker", service(disaggregation={"connector": "nixl"}), "spec.disaggregation", None,
@@ -618,6 +671,9 @@ APART = (
 
 REFUSALS: tuple[Refusal, ...] = (
     *APART,
+=======
+REFUSALS: tuple[Refusal, ...] = (
+>>>>>>> gateway-tests
     *TOPOLOGY,
     *NAMES,
     *COUNTS,
@@ -625,6 +681,10 @@ REFUSALS: tuple[Refusal, ...] = (
     *UNKNOWN,
     *TEMPLATES,
     *ROUTERS,
+<<<<<<< HEAD
+=======
+    *GATEWAYS,
+>>>>>>> gateway-tests
     *GANGS,
     *SIZES,
 )
@@ -752,6 +812,12 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(
         "router whose containers need no image",
         service(role(), router(template=pods({"name": "epp", "resources": {}}, {"name": "envoy"}))),
+    ),
+    Accepted("router behind a gateway", service(role(), router(httproute=OF_A_GATEWAY))),
+    Accepted("router with a gateway of its own", service(role(), router(gateway={"gatewayClassName": "istio"}))),
+    Accepted(
+        "router with a gateway of its own and a route",
+        service(role(), router(gateway={"gatewayClassName": "istio"}, httproute={"hostnames": ["a.example"]})),
     ),
     Accepted("gang mode None without a scheduler", service(schedulingStrategy={"gang": {"mode": "None"}})),
     Accepted(

@@ -328,3 +328,32 @@ def test_the_deepest_allowed_names_fit_together() -> None:
 def test_a_line_end_is_no_part_of_a_name(raw: Manifest) -> None:
     with pytest.raises(InvalidSpec, match="label"):
         parse(raw)
+
+
+# --- behind a gateway ---
+
+NAMED = {"parentRefs": [{"name": "gw"}], "hostnames": ["a.example"], "rules": [{"timeouts": {"request": "9s"}}]}
+CLASS = {"gatewayClassName": "istio"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "route", "gateway"),
+    [
+        pytest.param({}, None, None, id="neither"),
+        pytest.param({"httproute": NAMED}, NAMED, None, id="of a gateway that is named, word for word"),
+        pytest.param({"gateway": CLASS}, {}, CLASS, id="of its own"),
+        pytest.param(
+            {"gateway": CLASS, "httproute": {"hostnames": ["a.example"]}}, {"hostnames": ["a.example"]}, CLASS,
+            id="of its own, with words about the route",
+        ),
+        pytest.param(
+            {"gateway": CLASS, "httproute": {"parentRefs": []}}, {"parentRefs": []}, CLASS, id="a list that names none"
+        ),
+    ],
+)  # fmt: skip
+def test_a_router_is_behind_a_gateway_where_there_is_a_route(
+    fields: Manifest, route: Manifest | None, gateway: Manifest | None
+) -> None:
+    router = router_of(**fields)
+
+    assert (router.route, router.gateway) == (route, gateway)

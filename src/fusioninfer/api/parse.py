@@ -393,6 +393,10 @@ def _check_route(route: Manifest, path: str) -> None:
         items = route.get(field) or []
         if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
             raise InvalidSpec(f"{path}.{field}", f"{items!r} is no list of objects")
+    for index, rule in enumerate(route.get("rules") or []):
+        filters = rule.get("filters") or []
+        if not isinstance(filters, list) or not all(isinstance(one, Mapping) for one in filters):
+            raise InvalidSpec(f"{path}.rules[{index}].filters", f"{filters!r} is no list of objects")
     for index, parent in enumerate(route.get("parentRefs") or []):
         if not isinstance(parent.get("name"), str):
             raise InvalidSpec(f"{path}.parentRefs[{index}].name", "say which gateway")

@@ -264,10 +264,11 @@ def a_hop_is_closed(seen: Seen) -> Verdict | None:
 
 
 def gateways_send_requests(seen: Seen) -> Verdict | None:
-    router, ways = seen.facts.router, seen.facts.addresses
-    if router is None or not ways:
+    router, written = seen.facts.router, seen.facts.service.router
+    if router is None or written is None or written.route is None:
         return None
-    through = " and ".join(dict.fromkeys(way.name for way in ways))
+    names_of_ways = (way.name.partition(",")[0] for way in seen.facts.addresses)
+    through = " and ".join(dict.fromkeys(names_of_ways)) or "the gateway"
     words = f"{through} has route and pool; the picker is ready in {router.ready} of {router.desired} pods"
     return Verdict("True", "Routing", words)
 

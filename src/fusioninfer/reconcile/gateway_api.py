@@ -23,7 +23,8 @@ class Condition(msgspec.Struct, frozen=True):
     status: str = ""
     reason: str = ""
     message: str = ""
-    observedGeneration: int = 0
+    observedGeneration: int | None = None
+    """Of which version it is said; it need not be said (meta/v1 Condition)."""
 
 
 class ParentReference(msgspec.Struct, frozen=True):

@@ -60,12 +60,16 @@ def addresses(router: RouterObjects | None, snapshot: Snapshot) -> tuple[Address
     if not isinstance(route, HTTPRoute):
         return ()
     made = _ours(GATEWAYS.kind, router.route["metadata"]["name"], snapshot)
-    gateway = made if isinstance(made, Gateway) else None
+    starts = tuple(dict.fromkeys(_starts(route, made if isinstance(made, Gateway) else None)))
+    parents = dict.fromkeys(f"gateway {parent.namespace}/{parent.name}" for parent in route.parents)
     return tuple(
-        Address(f"gateway {parent.namespace}/{parent.name}", f"{start}{router.path}")
-        for parent in dict.fromkeys(route.parents)
-        for start in _starts(route, gateway)
+        Address(_named(parent, start, starts), f"{start}{router.path}" or "/") for parent in parents for start in starts
     )
+
+
+def _named(parent: str, start: str, starts: Sequence[str]) -> str:
+    """Names tell addresses apart: the API server refuses two of one name."""
+    return parent if len(starts) == 1 else f"{parent}, {start.removeprefix('//')}"
 
 
 def _starts(route: HTTPRoute, gateway: Gateway | None) -> Sequence[str]:
@@ -73,8 +77,12 @@ def _starts(route: HTTPRoute, gateway: Gateway | None) -> Sequence[str]:
     hosts = [host for host in route.spec.hostnames if not host.startswith("*")]
     if gateway is None:
         return [f"//{host}" for host in hosts] or [""]
-    hosts = hosts or [address.value for address in gateway.status.addresses]
+    hosts = hosts or [_in_a_url(address.value) for address in gateway.status.addresses]
     return [f"{_SCHEMES[one.protocol]}://{host}{_port(one)}" for host in hosts for one in _listeners(gateway)]
+
+
+def _in_a_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address  # of IPv6
 
 
 _SCHEMES = {"HTTP": "http", "HTTPS": "https"}
@@ -144,7 +152,7 @@ def _not_true(
         if condition is None or condition.status == "Unknown":
             said = "" if condition is None or not condition.message else f" ({condition.message})"
             return ClosedHop(f"{hop}Pending", f"{what}: {kind} is not known yet: {nobody}{said}")
-        if condition.observedGeneration < generation:
+        if condition.observedGeneration is not None and condition.observedGeneration < generation:
             return ClosedHop(f"{hop}Pending", f"{what}: its present version was not looked at yet")
         if condition.status != "True":
             words = f"{what}: {kind} is {condition.status}, {condition.reason}: {condition.message}"
