@@ -10,8 +10,8 @@ INSTALLED := $(VENV)/.installed
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: $(INSTALLED) ## a cluster, the operator, a service, a chat request and its answer; ENGINE=vllm: by a real vLLM
-	@$(BIN)/python -m tools.demo up $(ENGINE)
+demo: $(INSTALLED) ## a cluster, the operator, a service, a chat request and its answer; ENGINE=vllm: by a real vLLM, SHAPE=pd: by prefillers and a decoder
+	@$(BIN)/python -m tools.demo up $(or $(SHAPE),$(ENGINE))
 
 demo-down: $(INSTALLED) ## end all that `make demo` started
 	@$(BIN)/python -m tools.demo down

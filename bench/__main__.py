@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import minimal
+from bench import minimal, router
 from bench.processes import Usage, usage_of
 from fusioninfer.kube.connection import from_kubeconfig
 from testbed import cluster
@@ -83,13 +83,14 @@ def main() -> None:
         bench = Bench(kubectl, AuditLog(Path(status.audit_log)), kubeconfig, Path(folder) / "operator.log")
         print(f"{platform.machine()}, {os.cpu_count()} cores, {time.ctime()}\n")
         print("| what | measured | goal | |\n| --- | --- | --- | --- |", flush=True)
-        for scenario in (latency, at_rest, burst):
+        for scenario in (latency, at_rest, burst, routing):
             for figure in scenario(bench):
                 print(figure, flush=True)
 
 
 def _cluster() -> cluster.Status:
-    subprocess.run([sys.executable, "-m", "testbed", "up", "kwok", "--gpu-nodes", "4"], check=True, stdout=sys.stderr)
+    parts = ("kwok", "sim", "router", "inference-crds", "--gpu-nodes", "4")
+    subprocess.run([sys.executable, "-m", "testbed", "up", *parts], check=True, stdout=sys.stderr)
     return cluster.status()
 
 
@@ -175,6 +176,15 @@ def _burst_figures(wall: float, least: float, idle: Usage, used: Usage, writes: 
     yield Figure(
         f"memory with {BURST} services", f"{used.rss_mebibytes:.0f} MiB", "≤ 120 MiB", used.rss_mebibytes <= 120
     )
+
+
+def routing(bench: Bench) -> Iterator[Figure]:
+    """What a router adds to a short request, beside the usual shape of such an Envoy."""
+    with bench.namespace("bench-router") as namespace, bench.operator():
+        ours, theirs = router.added(namespace)
+    for which, mine, other in [("p50", ours.p50, theirs.p50), ("p99", ours.p99, theirs.p99)]:
+        what = f"a router adds to a request, {which} of {router.ROUNDS}, beside the usual Envoy"
+        yield Figure(what, f"{mine:.2f} ms / {other:.2f} ms = {mine / other:.2f}×", "≤ 1.0×", mine / other <= 1)
 
 
 if __name__ == "__main__":

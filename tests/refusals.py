@@ -651,7 +651,29 @@ SIZES = (
     ),
 )  # fmt: skip
 
+<<<<<<< HEAD
+APART = (
+    Refusal(
+        "disaggregation of a worker", service(disaggregation={"connector": "nixl"}), "spec.disaggregation", None,
+        "write a prefiller and a decoder instead of the worker",
+    ),
+    Refusal(
+        "minUncachedPromptTokens 0",
+        service(prefiller(), decoder(), disaggregation={"minUncachedPromptTokens": 0}),
+        "spec.disaggregation.minUncachedPromptTokens", "should be greater than or equal to 1", ">= 1",
+    ),
+    Refusal(
+        "whenNoPrefiller of another word",
+        service(prefiller(), decoder(), disaggregation={"whenNoPrefiller": "Wait"}),
+        "spec.disaggregation.whenNoPrefiller", 'Unsupported value: "Wait"', "Invalid enum value 'Wait'",
+    ),
+)  # fmt: skip
+
 REFUSALS: tuple[Refusal, ...] = (
+    *APART,
+=======
+REFUSALS: tuple[Refusal, ...] = (
+>>>>>>> gateway-tests
     *TOPOLOGY,
     *NAMES,
     *COUNTS,
@@ -659,7 +681,10 @@ REFUSALS: tuple[Refusal, ...] = (
     *UNKNOWN,
     *TEMPLATES,
     *ROUTERS,
+<<<<<<< HEAD
+=======
     *GATEWAYS,
+>>>>>>> gateway-tests
     *GANGS,
     *SIZES,
 )
@@ -692,7 +717,6 @@ EVERYTHING = service(
     {
         **router(replicas=1),
         "scorers": [{"type": "queue-scorer", "weight": 2}],
-        "endpointPickerConfig": "apiVersion: inference.networking.x-k8s.io/v1alpha1\nkind: EndpointPickerConfig\n",
         "pickerRelease": "llm-d-inference-scheduler-0.7",
         "httproute": {"hostnames": ["a.example"], "rules": [{"timeouts": {}}]},
         "gateway": {"gatewayClassName": "envoy", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
@@ -717,7 +741,7 @@ EVERYTHING = service(
     },
     disaggregation={"connector": "nixl", "minUncachedPromptTokens": 16, "whenNoPrefiller": "DecodeLocally"},
 )
-"""The design's typed example: every field that there is."""
+"""The design's typed example: every field that there is, but for what stands instead of another."""
 
 AMOUNTS = {"cpu": 0.5, "memory": "80Gi", "ephemeral-storage": "1e3", "hugepages-2Mi": 0, "nvidia.com/gpu": 8}
 
@@ -726,6 +750,10 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted("monolithic", MONOLITHIC),
     Accepted("disaggregated", DISAGGREGATED),
     Accepted("everything", EVERYTHING),
+    Accepted(
+        "a picker's config of one's own, a gateway of others",
+        service(role(), own_config(httproute={"parentRefs": [{"name": "gateway"}]})),
+    ),
     Accepted("only the proposal's other spellings", service(role(roleReplicas=2, podReplicas=4))),
     Accepted(
         "both spellings, agreeing",

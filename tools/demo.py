@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from fusioninfer.api import names
 from fusioninfer.api.types import GROUP, VERSION
 from testbed import cluster as testbed_cluster
 from testbed import parts as testbed_parts
@@ -24,12 +26,16 @@ from tools.operator_process import Kubectl
 EXAMPLE = Path("examples/router.yaml")
 SERVICE = "demo"
 STATE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fusioninfer" / "demo"
-MODELS = {"sim": "qwen", "vllm": vllm.MODEL_NAME}
-"""What each engine serves; an engine is a part of the local cluster."""
+MODELS = {"sim": "qwen", "vllm": vllm.MODEL_NAME, "pd": vllm.MODEL_NAME}
+"""The model of each demonstration: simulated engines, a real one, real ones with prefill and decode apart."""
+ENGINES = {"sim": "sim", "vllm": "vllm", "pd": "vllm"}
+"""The part of the local cluster that it needs."""
 PID, LOG, KUBECONFIG = STATE / "operator.pid", STATE / "operator.log", STATE / "operator.kubeconfig"
 ROUTER = ("router", "inference-crds")
 """Parts of the local cluster that a router needs."""
 QUESTION = "Who answers here?"
+LONG_QUESTION = " ".join(f"{number} is a number." for number in range(40))
+"""Worth a prefiller: a short one stays with the decoder."""
 MOST_TOKENS = 64  # the tiny model never ends by itself
 
 
@@ -37,9 +43,10 @@ def say(step: str) -> None:
     print(f"\n== {step}", flush=True)
 
 
-def up(engine: str = "sim") -> None:
-    if engine not in MODELS:
-        sys.exit(f"there is no engine {engine}; there are {', '.join(MODELS)}")
+def up(what: str = "sim") -> None:
+    if what not in MODELS:
+        sys.exit(f"there is no demonstration {what}; there are {', '.join(MODELS)}")
+    engine = ENGINES[what]
     say(f"a Kubernetes node on this machine, with {testbed_parts.PARTS[engine].meaning}")
     subprocess.run([sys.executable, "-m", "testbed", "up", engine, *ROUTER], check=True)
     kubectl = cluster()
@@ -50,31 +57,60 @@ def up(engine: str = "sim") -> None:
     operator_process.write_kubeconfig(kubectl, KUBECONFIG)
     LOG.unlink(missing_ok=True)
     PID.write_text(str(operator_process.start(KUBECONFIG, LOG, detached=True).pid))
-    file = example(engine)
+    file = example(what)
     say(f"one InferenceService, from {file}")
     print(file.read_text())
     kubectl("apply", "-f", str(file))
     subprocess.run([str(Path(sys.executable).with_name("fusioninfer")), *status_words(kubectl)], check=True)
-    say(f"a chat request: {QUESTION!r}")
-    print(chat(kubectl, MODELS[engine]))
+    question = LONG_QUESTION if what == "pd" else QUESTION
+    say(f"a chat request: {question!r}")
+    print(chat(kubectl, MODELS[what], question))
+    if what == "pd":
+        say("where each engine had the prompt's tokens from, by its own metrics")
+        print(sources(kubectl))
     say("what to type next")
     print(next_steps(kubectl, file))
 
 
-def example(engine: str) -> Path:
+def example(what: str) -> Path:
     """The file with the service. vLLM's names a folder of this machine, so that it is written here."""
-    if engine == "sim":
+    if what == "sim":
         return EXAMPLE
-    role = {"name": "inference", "componentType": "worker", "replicas": 1, "template": vllm.template()}
     service = {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "InferenceService",
         "metadata": {"name": SERVICE},
-        "spec": {"roles": [role]},
+        "spec": {"roles": ROLES[what]},
     }
-    file = STATE / f"{engine}.yaml"
+    file = STATE / f"{what}.yaml"
     file.write_text(yaml.safe_dump(service, sort_keys=False))
     return file
+
+
+ROLES = {
+    "vllm": [{"name": "inference", "componentType": "worker", "replicas": 1, "template": vllm.template()}],
+    "pd": [
+        {"name": "entry", "componentType": "router"},
+        {"name": "prefill", "componentType": "prefiller", "replicas": 2, "template": vllm.template()},
+        {"name": "decode", "componentType": "decoder", "replicas": 1, "template": vllm.template()},
+    ],
+}
+
+
+def sources(kubectl: Kubectl) -> str:
+    """How many prompt tokens each engine computed itself, and how many came from another one's KV cache."""
+    told = []
+    pods = json.loads(
+        kubectl("get", "pods", "-l", f"{names.SERVICE_LABEL}={SERVICE},{names.SERVING_LABEL}", "-o", "json")
+    )
+    for pod in pods["items"]:
+        with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8000/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        tokens = dict(re.findall(r'vllm:prompt_tokens_by_source_total\{.*?source="(\w+)".*?\} ([0-9.]+)', text))
+        told.append(
+            f"{pod['metadata']['name']}: " + ", ".join(f"{source} {float(n):.0f}" for source, n in tokens.items())
+        )
+    return "\n".join(told)
 
 
 def cluster() -> Kubectl:
@@ -87,10 +123,10 @@ def status_words(kubectl: Kubectl) -> list[str]:
     return ["status", SERVICE, "--kubeconfig", str(kubectl.kubeconfig), "--watch", "--until-ready", "--timeout", "180"]
 
 
-def chat(kubectl: Kubectl, model: str) -> str:
-    """The answer to QUESTION, from the Service's own address."""
+def chat(kubectl: Kubectl, model: str, question: str) -> str:
+    """The answer to `question`, from the Service's own address."""
     address = kubectl("get", "service", SERVICE, "-o", "jsonpath={.spec.clusterIP}")
-    asked = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": MOST_TOKENS, "temperature": 0}
+    asked = {"messages": [{"role": "user", "content": question}], "max_tokens": MOST_TOKENS, "temperature": 0}
     body = json.dumps({"model": model, **asked}).encode()
     request = urllib.request.Request(
         f"http://{address}/v1/chat/completions", body, {"Content-Type": "application/json"}

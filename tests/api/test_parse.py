@@ -9,11 +9,11 @@ import pytest
 from fusioninfer.api import types
 from fusioninfer.api.parse import parse
 from fusioninfer.api.service import (
+    Disaggregation,
     Gang,
     InvalidSpec,
     Manifest,
     NetworkTopology,
-    NotYetSupported,
     RollingUpdate,
     Router,
     Scorer,
@@ -34,28 +34,8 @@ def test_bad_input_is_refused_with_its_field_and_what_to_do(refusal: Refusal) ->
 
 
 @pytest.mark.parametrize("accepted", [pytest.param(accepted, id=accepted.id) for accepted in ACCEPTED])
-def test_good_input_is_understood_or_politely_put_off(accepted: Accepted) -> None:
-    try:
-        refusal = None
-        assert parse(accepted.service).roles
-    except NotYetSupported as later:
-        refusal = later.problem
-
-    assert refusal is None or "this version" in refusal
-
-
-@pytest.mark.parametrize(
-    ("service", "field"),
-    [
-        pytest.param(make.raw_service(disaggregation={}), "spec.disaggregation", id="disaggregation"),
-    ],
-)
-def test_what_is_not_built_yet_is_refused_politely(service: Manifest, field: str) -> None:
-    with pytest.raises(NotYetSupported) as caught:
-        parse(service)
-
-    assert caught.value.field == field
-    assert caught.value.reason == "NotYetSupported"
+def test_good_input_is_understood(accepted: Accepted) -> None:
+    assert parse(accepted.service).roles
 
 
 def test_defaults_are_filled_in_here_and_nowhere_else() -> None:
@@ -197,6 +177,18 @@ def gang_of(strategy: Manifest, *roles: Manifest) -> Gang | None:
     return parse(make.raw_service(*(roles or make.prefill_and_decode((2, 1))), schedulingStrategy=strategy)).gang
 
 
+def test_how_prompts_are_computed_apart_is_what_the_user_says() -> None:
+    roles = make.prefill_and_decode()
+    said = {"connector": "nixl", "minUncachedPromptTokens": 64, "whenNoPrefiller": "DecodeLocally"}
+
+    service = parse(make.raw_service(*roles, disaggregation=said))
+
+    assert service.disaggregation == Disaggregation("nixl", 64, "DecodeLocally")
+    assert {role.connector for role in service.roles} == {"nixl"}
+    assert parse(make.raw_service(*roles)).disaggregation == Disaggregation()
+    assert parse(make.raw_service()).disaggregation is None
+
+
 def volcano(**gang: object) -> Manifest:
     return {**make.GANG, "gang": gang}
 
@@ -284,6 +276,30 @@ def test_what_shapes_no_pod_restarts_none(role: Manifest) -> None:
 )
 def test_what_shapes_pods_may_restart_them(role: Manifest) -> None:
     assert shaping(role) != shaping(make.a_role())
+
+
+def hashes_of(said: Manifest | None) -> dict[str, str]:
+    """What each role of a service says that is apart."""
+    raw = make.raw_service(*make.prefill_and_decode(), make.a_router())
+    service = parse(raw if said is None else {**raw, "spec": {**raw["spec"], "disaggregation": said}})
+    assert service.router is not None
+    return {service.router.name: service.router.input_hash} | {role.name: role.input_hash for role in service.roles}
+
+
+@pytest.mark.parametrize(
+    ("said", "changed"),
+    [
+        ({}, set()),
+        ({"connector": "mooncake"}, {"prefill", "decode"}),
+        ({"minUncachedPromptTokens": 64}, {"entry"}),
+        ({"whenNoPrefiller": "DecodeLocally"}, {"entry"}),
+        ({"connector": "nixl", "minUncachedPromptTokens": 64}, {"prefill", "decode", "entry"}),
+    ],
+)
+def test_what_is_said_of_the_transfer_is_said_of_the_pods_that_it_shapes(said: Manifest, changed: set[str]) -> None:
+    before, after = hashes_of(None), hashes_of(said)
+
+    assert {name for name in before if before[name] != after[name]} == changed
 
 
 def test_a_router_that_is_added_is_no_change_of_the_engines() -> None:

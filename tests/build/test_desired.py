@@ -96,7 +96,9 @@ def test_the_entry_leads_to_the_port_of_the_decoder_whatever_the_prefiller_calls
     prefill["template"]["spec"]["containers"][0]["ports"] = [{"name": "prompts", "containerPort": 8000}]
     decode["template"]["spec"]["containers"][0]["ports"] = [{"name": "tokens", "containerPort": 8000}]
 
-    assert make.desired(prefill, decode).entry["spec"]["ports"][0]["targetPort"] == "tokens"
+    assert make.desired(prefill, decode).entry["spec"]["ports"][0]["targetPort"] == 8000
+    custom = [{**role, "engine": "custom"} for role in (prefill, decode)]
+    assert make.desired(*custom).entry["spec"]["ports"][0]["targetPort"] == "tokens"
 
 
 def test_a_prefiller_that_no_router_sends_anything_is_told_of() -> None:
@@ -173,9 +175,11 @@ def test_engines_on_different_ports_cannot_be_one_pool() -> None:
 
     assert caught.value.field == "spec.roles"
     assert caught.value.problem == (
-        "all pods that get requests need one port, and these differ: 9000 of role 'prefill' and 8000 of role 'decode'"
+        "all pods that get requests need one port, and these differ: 9000 of role 'prefill' and 8000 of role 'decode'; "
+        "write the same --port in all roles"
     )
-    assert make.desired(prefill, decode).router is None
+    with pytest.raises(InvalidSpec, match="write the same --port"):
+        make.desired(prefill, decode)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from fusioninfer.api import crd
 from fusioninfer.cli.main import app
+from fusioninfer.cli.render import rendered
 from tests import make
 
 RUNNER = CliRunner()
@@ -23,6 +24,11 @@ def test_an_example_is_rendered_with_the_reason_for_its_engine() -> None:
     assert result.stdout.startswith("# role inference: engine sim in container engine, since the image is called")
     kinds = [(m["kind"], m["metadata"]["namespace"]) for m in yaml.safe_load_all(result.stdout)]
     assert kinds == [("Service", "llm"), ("StatefulSet", "llm")]
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLE.parent.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_is_rendered(example: Path) -> None:
+    assert "".join(rendered(example.read_text(), make.ENGINES, make.STRATEGIES, "llm"))
 
 
 def test_standard_input_is_read_and_other_kinds_are_passed_over() -> None:
@@ -42,7 +48,6 @@ def test_standard_input_is_read_and_other_kinds_are_passed_over() -> None:
         pytest.param(
             yaml.safe_dump(make.raw_service(make.a_role(replicas=-1))), "spec.roles[0].replicas", id="refused"
         ),
-        pytest.param(yaml.safe_dump(make.raw_service(disaggregation={})), "NotYetSupported", id="not yet"),
         pytest.param(
             yaml.safe_dump(make.raw_service(make.a_role(template=make.a_template(make.a_container(imagee="x"))))),
             "spec.roles[0].template.spec.containers[0].imagee",

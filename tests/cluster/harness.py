@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import tempfile
 import time
@@ -11,7 +13,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,38 @@ def simulator(*args: str, **container: Any) -> Manifest:
     }
 
 
+def routed(name: str, *, strategy: str = "prefix-cache", replicas: int = 1, args: tuple[str, ...] = ()) -> Manifest:
+    """A service of simulated engines behind a router."""
+    return {
+        "apiVersion": "fusioninfer.io/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {
+            "roles": [
+                {"name": "entry", "componentType": "router", "strategy": strategy, "template": LIGHT},
+                {
+                    "name": "inference", "componentType": "worker", "replicas": replicas,
+                    "template": simulator(*args, env=[WHICH_POD]),
+                },
+            ]
+        },
+    }  # fmt: skip
+
+
+LIGHT: Manifest = {
+    "spec": {
+        "terminationGracePeriodSeconds": 20,
+        "containers": [
+            {"name": name, "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}}} for name in ("epp", "envoy")
+        ],
+    }
+}
+"""The node has two cores."""
+
+WHICH_POD: Manifest = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+"""An environment variable with which the simulator says in a header of each answer which pod it is."""
+
+
 def nothing_runs(**container: Any) -> Manifest:
     """A template whose pods are played on nodes that are none."""
     return {"spec": {"containers": [{"name": "engine", "image": "vllm/vllm-openai:v0.32.0", **container}], **KWOK}}
@@ -218,6 +252,25 @@ def chat_or_nothing(address: str, question: str = "hello", model: str = "qwen") 
     try:
         return chat(address, question, model, seconds=60)
     except OSError:
+        return ""
+
+
+def kill(pod: Manifest, container: str = "engine") -> None:
+    """End every process of a container, as a kernel would that is out of memory."""
+    status = pod["status"]
+    found = [*status["containerStatuses"], *status.get("initContainerStatuses", ())]
+    (its_id,) = (each["containerID"].rpartition("/")[2] for each in found if each["name"] == container)
+    mine = [int(cgroup.parent.name) for cgroup in Path("/proc").glob("[0-9]*/cgroup") if its_id in _read(cgroup)]
+    assert mine
+    for process in mine:
+        with suppress(ProcessLookupError):  # the end of the first is the end of the others
+            os.kill(process, signal.SIGKILL)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it ended meanwhile
         return ""
 
 

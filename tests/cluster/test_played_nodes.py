@@ -251,7 +251,7 @@ def test_a_refused_spec_says_so_and_leaves_what_runs(namespace: Namespace) -> No
     service["spec"]["disaggregation"] = {"connector": "nixl"}
     namespace.apply(service)
 
-    accepted = namespace.wait_reason("refused", "Accepted", "NotYetSupported")
+    accepted = namespace.wait_reason("refused", "Accepted", "InvalidSpec")
     assert accepted["message"].startswith("spec.disaggregation: ")
     assert namespace.condition("refused", "Available")["status"] == "True"
     assert namespace.condition("refused", "Stalled")["status"] == "True"

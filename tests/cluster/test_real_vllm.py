@@ -1,17 +1,26 @@
-"""A real vLLM on the CPU: one copy over two pods answers as one pod does, and survives the end of a part of it."""
+"""A real vLLM on the CPU: one copy over two pods answers as one pod does, and survives the end of a part of it; and
+prefillers hand the KV cache to a decoder, which gives the same answer."""
 
 from __future__ import annotations
 
-import os
-import signal
+import re
+import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from testbed import vllm
-from tests.cluster.harness import Manifest, Namespace, a_namespace, a_service, address, chat_or_nothing
+from tests.cluster.harness import (
+    LIGHT,
+    Manifest,
+    Namespace,
+    a_namespace,
+    a_service,
+    address,
+    chat,
+    chat_or_nothing,
+    kill,
+)
 from tools.operator_process import Kubectl
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
@@ -95,18 +104,82 @@ def pods_of_apart(namespace: Namespace) -> list[Manifest]:
     return namespace.list("pods", "-l", "fusioninfer.io/service=apart")
 
 
-def kill(pod: Manifest) -> None:
-    """End every process of the pod's engine as a kernel would that is out of memory."""
-    container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
-    mine = [int(cgroup.parent.name) for cgroup in Path("/proc").glob("[0-9]*/cgroup") if container in _read(cgroup)]
-    assert mine
-    for process in mine:
-        with suppress(ProcessLookupError):  # the end of the first is the end of the others
-            os.kill(process, signal.SIGKILL)
+# --- prefill and decode apart -------------------------------------------------------------------------------------
+
+LONG = " ".join(f"{number} is a number." for number in range(60))
+"""Many times the tokens that are worth a prefiller."""
+KINDS = {"prefill": "prefiller", "decode": "decoder"}
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # it ended meanwhile
-        return ""
+@pytest.fixture(scope="module")
+def sides(both: Namespace) -> Namespace:
+    """`both`, and the same model by two prefillers and a decoder: `sides`. `apart` makes way: there are two cores."""
+    both("delete", "inferenceservice", "apart", "--ignore-not-found")
+    router: Manifest = {"name": "entry", "componentType": "router", "template": LIGHT}
+    roles = [
+        {"name": name, "componentType": kind, "replicas": 2 if name == "prefill" else 1, "template": served()}
+        for name, kind in KINDS.items()
+    ]
+    service = a_service("sides", template=served())
+    both.apply({**service, "spec": {"roles": [router, *roles]}})
+    both.wait_ready("sides", SECONDS)
+    answer(both, "sides")
+    return both
+
+
+def tokens(namespace: Namespace) -> dict[str, dict[str, int]]:
+    """By pod, how many tokens of prompts it has had from where (vllm:prompt_tokens_by_source_total)."""
+    pods = namespace.list("pods", "-l", "fusioninfer.io/service=sides,fusioninfer.io/serving=true")
+    return {pod["metadata"]["name"]: _sources(pod["status"]["podIP"]) for pod in pods}
+
+
+def _sources(address: str) -> dict[str, int]:
+    with urllib.request.urlopen(f"http://{address}:8000/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found = re.findall(r'vllm:prompt_tokens_by_source_total\{.*?source="(\w+)".*?\} ([0-9.e+]+)', text)
+    return {source: int(float(number)) for source, number in found}
+
+
+def came(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]], side: str) -> dict[str, int]:
+    """What came since then, by source, to the pods of a side."""
+    added: dict[str, int] = {}
+    for pod, sources in after.items():
+        for source, number in sources.items() if pod.startswith(f"sides-{side}-") else ():
+            added[source] = added.get(source, 0) + number - before[pod][source]
+    return added
+
+
+def test_a_prompt_is_computed_by_a_prefiller_and_answered_by_the_decoder_as_by_one_engine(sides: Namespace) -> None:
+    where, before = address(sides, "sides"), tokens(sides)
+
+    apart = chat(where, LONG, vllm.MODEL_NAME, seconds=60)
+
+    after = tokens(sides)
+    assert apart == chat(address(sides, "alone"), LONG, vllm.MODEL_NAME, seconds=60)
+    prefill, decode = came(before, after, "prefill"), came(before, after, "decode")
+    assert prefill["local_compute"] > 300
+    assert decode["external_kv_transfer"] == prefill["local_compute"], (prefill, decode)
+    assert decode["local_compute"] == 0, decode
+
+
+def test_a_short_prompt_stays_with_the_decoder(sides: Namespace) -> None:
+    before = tokens(sides)
+
+    chat(address(sides, "sides"), "Hi", vllm.MODEL_NAME, seconds=60)
+
+    after = tokens(sides)
+    assert not any(came(before, after, "prefill").values())
+    assert came(before, after, "decode")["local_compute"] > 0
+
+
+def test_without_prefillers_the_decoder_answers_alone_and_the_status_says_so(sides: Namespace) -> None:
+    service = sides.service("sides")
+    service["spec"]["roles"][1]["replicas"] = 0
+    sides.apply(service)
+    sides.wait_reason("sides", "RouterReady", "DecodersAlone")
+    before = tokens(sides)
+
+    assert chat(address(sides, "sides"), f"now {LONG}", vllm.MODEL_NAME, seconds=60)
+
+    assert came(before, tokens(sides), "decode")["local_compute"] > 300
+    assert sides.condition("sides", "Available")["status"] == "True"

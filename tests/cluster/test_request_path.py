@@ -9,48 +9,37 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime
+from functools import partial
+from http.client import HTTPConnection
 
 import pytest
 
+from fusioninfer.build.router.releases import releases
 from tests.cluster.conftest import OPERATOR
-from tests.cluster.harness import AuditLog, Manifest, Namespace, address, chat, chat_or_nothing, is_write, simulator
+from tests.cluster.harness import (
+    AuditLog,
+    Manifest,
+    Namespace,
+    a_namespace,
+    a_service,
+    address,
+    chat,
+    chat_or_nothing,
+    is_write,
+    kill,
+    routed,
+    simulator,
+)
+from tests.cluster.streams import Stream, read
 from tests.cluster.test_roll_outs import Load
+from tools.operator_process import Complaint, Kubectl
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
 SERVED = re.compile(r"^vllm:request_success_total\{[^}]*\} ([0-9.e+]+)$", re.M)
-
-
-def routed(name: str, *, strategy: str = "prefix-cache", replicas: int = 1, args: tuple[str, ...] = ()) -> Manifest:
-    """A service of simulated engines behind a router."""
-    return {
-        "apiVersion": "fusioninfer.io/v1alpha1",
-        "kind": "InferenceService",
-        "metadata": {"name": name},
-        "spec": {
-            "roles": [
-                {"name": "entry", "componentType": "router", "strategy": strategy, "template": LIGHT},
-                {
-                    "name": "inference", "componentType": "worker", "replicas": replicas,
-                    "template": simulator(*args),
-                },
-            ]
-        },
-    }  # fmt: skip
-
-
-LIGHT: Manifest = {
-    "spec": {
-        "terminationGracePeriodSeconds": 20,
-        "containers": [
-            {"name": name, "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}}} for name in ("epp", "envoy")
-        ],
-    }
-}
-"""The node has two cores."""
 
 
 def answers(namespace: Namespace, name: str) -> str:
@@ -97,23 +86,30 @@ def test_a_request_goes_by_the_picker_to_an_engine(namespace: Namespace, audit: 
     assert at_rest == []
 
 
-def test_the_same_prefix_goes_to_the_same_pod_and_others_are_spread(namespace: Namespace) -> None:
-    namespace.apply(routed("prefixes", replicas=8))
-    where = answers(namespace, "prefixes")
-    before = served(namespace, "prefixes")
-    shared = "The quick brown fox jumps over the lazy dog. " * 60
+@pytest.fixture(scope="module")
+def shared(installed: Kubectl, operator: object) -> Iterator[Namespace]:
+    """A namespace with the service `shared`, which has 8 engines, for tests that leave it as it is."""
+    with a_namespace(installed, "shared by tests of the request path") as mine:
+        mine.apply(routed("shared", replicas=8))
+        yield mine
 
-    chat(where, shared)
+
+def test_the_same_prefix_goes_to_the_same_pod_and_others_are_spread(shared: Namespace) -> None:
+    where = answers(shared, "shared")
+    before = served(shared, "shared")
+    prefix = "The quick brown fox jumps over the lazy dog. " * 60
+
+    chat(where, prefix)
     time.sleep(1)
     for number in range(40):
-        chat(where, f"{shared}{number}")
-    same = served(namespace, "prefixes") - before
+        chat(where, f"{prefix}{number}")
+    same = served(shared, "shared") - before
     assert max(same.values()) >= 0.95 * 41, same
 
-    before = served(namespace, "prefixes")
+    before = served(shared, "shared")
     for number in range(40):
         chat(where, f"{number} {number * 7919} " * 200)
-    spread = served(namespace, "prefixes") - before
+    spread = served(shared, "shared") - before
     assert len(spread) >= 5, spread
 
 
@@ -142,13 +138,13 @@ SPOOFED = {
 }
 
 
-def test_no_header_of_a_client_decides_where_a_request_goes(namespace: Namespace) -> None:
-    namespace.apply(routed("spoofed"), routed("elsewhere"))
-    where = answers(namespace, "spoofed")
-    answers(namespace, "elsewhere")
-    elsewhere = namespace.list("pods", "-l", "fusioninfer.io/service=elsewhere,fusioninfer.io/serving=true")[0]
+def test_no_header_of_a_client_decides_where_a_request_goes(shared: Namespace) -> None:
+    shared.apply(a_service("elsewhere", template=simulator(), replicas=1))
+    where = answers(shared, "shared")
+    shared.wait_ready("elsewhere")
+    elsewhere = shared.list("pods", "-l", "fusioninfer.io/service=elsewhere,fusioninfer.io/serving=true")[0]
     target = f"{elsewhere['status']['podIP']}:8000"
-    before = served(namespace, "elsewhere").total(), served(namespace, "spoofed").total()
+    before = served(shared, "elsewhere").total(), served(shared, "shared").total()
 
     for _ in range(10):
         asked = {"model": "qwen", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
@@ -161,52 +157,32 @@ def test_no_header_of_a_client_decides_where_a_request_goes(namespace: Namespace
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
 
-    assert (served(namespace, "elsewhere").total(), served(namespace, "spoofed").total()) == (before[0], before[1] + 10)
+    assert (served(shared, "elsewhere").total(), served(shared, "shared").total()) == (before[0], before[1] + 10)
 
 
-def test_without_its_picker_a_router_says_so_at_once(namespace: Namespace) -> None:
+def test_without_its_picker_or_without_an_engine_a_router_says_so_at_once(namespace: Namespace) -> None:
     namespace.apply(routed("blind"))
     where = answers(namespace, "blind")
-    pod = namespace.list("pods", "-l", "fusioninfer.io/service=blind,fusioninfer.io/component-type=router")[0]
-    inside = f"{pod['status']['podIP']}:8081"
+    (router,) = namespace.list("pods", "-l", "fusioninfer.io/service=blind,fusioninfer.io/component-type=router")
+    inside = f"{router['status']['podIP']}:8081"
+
+    kill(router, "epp")
+    assert refused(inside, within=2) == 503
+    namespace.wait(lambda: chat_or_nothing(where), bool, "an answer by the new picker", 30)
 
     namespace("delete", "statefulset", "blind-inference", "--cascade=foreground")
-    for _ in range(5):
-        started = time.monotonic()
-        with suppress(urllib.error.HTTPError, OSError):
-            chat(inside, "hello", seconds=30)
-        assert time.monotonic() - started < 12
+    assert refused(inside, within=2) == 503
     namespace.wait_ready("blind", 120)
-    namespace.wait(lambda: chat_or_nothing(where), bool, "an answer from the new engine", 30)
+    namespace.wait(lambda: chat_or_nothing(where), bool, "an answer by the new engine", 30)
 
 
-@pytest.mark.parametrize("strategy", ["kv-cache-utilization", "queue-size"])
-def test_each_strategy_is_taken_by_the_real_picker(strategy: str, namespace: Namespace) -> None:
-    namespace.apply(routed("taken", strategy=strategy))
-
-    assert chat(answers(namespace, "taken"), "hello") == "hello"
-
-
-def test_nothing_is_lost_while_everything_changes(namespace: Namespace) -> None:
-    service = routed("steady", replicas=2)
-    namespace.apply(service)
-    where = answers(namespace, "steady")
-    entry, inference = service["spec"]["roles"]
-
-    with Load(where) as load:
-        entry["strategy"] = "queue-size"
-        namespace.apply(service)
-        namespace.wait_ready("steady", 120)
-        inference["replicas"] = 3
-        namespace.apply(service)
-        namespace.wait_ready("steady", 120)
-        inference["replicas"] = 1
-        namespace.apply(service)
-        namespace.wait_ready("steady", 120)
-        time.sleep(8)
-
-    assert load.failures == []
-    assert load.answered > 100
+def refused(where: str, within: float) -> int:
+    """The status with which a request is refused, in so many seconds."""
+    started = time.monotonic()
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        chat(where, "hello", seconds=30)
+    assert time.monotonic() - started < within
+    return refusal.value.code
 
 
 def test_a_router_that_is_added_moves_no_client_before_it_answers(namespace: Namespace) -> None:
@@ -278,3 +254,109 @@ def test_strangers_with_a_routers_names_are_left_alone_and_its_own_go_with_it(na
     namespace.apply(service)
     of_ours = ("-l", "fusioninfer.io/component-type=router", "-o", "name")
     namespace.wait(lambda: namespace("get", ",".join(KINDS), *of_ours), lambda names: not names, "all of it to go", 60)
+
+
+# --- who may do what ------------------------------------------------------------------------------------------------
+
+READ = ("get", "list", "watch")
+CHANGE = ("create", "update", "patch", "delete", "deletecollection")
+
+
+def account(namespace: str, name: str) -> str:
+    return f"system:serviceaccount:{namespace}:{name}"
+
+
+def rights(kubectl: Kubectl, user: str, namespace: str) -> set[tuple[str, str, str]]:
+    """API group, resource and verb of all that `user` may do to objects in `namespace`, by the API server."""
+    kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
+    review = json.dumps({**kind, "spec": {"namespace": namespace}})
+    told = json.loads(kubectl("create", f"--as={user}", "--validate=false", "-f", "-", "-o", "json", given=review))
+    return {
+        (group, resource, verb)
+        for rule in told["status"]["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_a_picker_reads_what_it_needs_in_its_own_namespace_and_nobody_elsewhere_may_change_anything(
+    shared: Namespace, namespace: Namespace
+) -> None:
+    kubectl, picker, stranger = shared.kubectl, account(shared.name, "shared-entry"), account(namespace.name, "default")
+    shared.wait_ready("shared", 120)
+    assert namespace.get("serviceaccount", "default")
+    everybody = rights(kubectl, stranger, namespace.name)
+
+    of_pickers = {
+        (group, resource, verb)
+        for release in releases().values()
+        for rule in release.rules
+        for group in rule.api_groups
+        for resource in rule.resources
+        for verb in rule.verbs
+    }
+    assert rights(kubectl, picker, shared.name) - everybody == of_pickers
+    assert {verb for _, _, verb in of_pickers} == set(READ)
+    assert rights(kubectl, picker, namespace.name) == everybody
+    assert rights(kubectl, stranger, shared.name) == everybody
+    assert {(resource, verb) for _, resource, verb in everybody if verb in CHANGE} == {
+        (f"self{name}", "create") for name in ("subjectaccessreviews", "subjectrulesreviews", "subjectreviews")
+    }
+
+    assert shared.list("pods", f"--as={picker}")
+    for user, words in [
+        (picker, ("get", "pods", "-n", namespace.name)),
+        (picker, ("get", "secrets", "-n", shared.name)),
+        (picker, ("delete", "pods", "--all", "-n", shared.name)),
+        *((stranger, ("patch", kind, "shared-entry", "-p", "{}", "-n", shared.name)) for kind in (KINDS[0], KINDS[-1])),
+    ]:
+        with pytest.raises(Complaint, match="Forbidden"):
+            kubectl(*words, f"--as={user}")
+
+
+def test_its_pods_are_let_into_a_namespace_that_is_restricted(shared: Namespace, namespace: Namespace) -> None:
+    namespace.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
+    spec = shared.get("deployment", "shared-entry")["spec"]["template"]["spec"] | {"serviceAccountName": "default"}
+
+    admitted(namespace, spec)
+    with pytest.raises(Complaint, match="violates PodSecurity"):
+        admitted(namespace, {name: value for name, value in spec.items() if name != "securityContext"})
+
+
+def admitted(namespace: Namespace, spec: Manifest) -> None:
+    """A pod would be taken; none is made."""
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asked"}, "spec": spec}
+    namespace("create", "--dry-run=server", "-f", "-", given=json.dumps(pod))
+
+
+# --- adapters -------------------------------------------------------------------------------------------------------
+
+ADAPTERS = ("--max-loras", "1", "--lora-modules", '{"name": "sql"}', '{"name": "chat"}')
+
+
+def test_requests_for_an_adapter_go_where_it_is_loaded(namespace: Namespace) -> None:
+    """An engine says that it has an adapter while it answers for it: so one long answer for each is under way."""
+    slowly = ("--inter-token-latency", "100ms", "--max-num-seqs", "8")
+    namespace.apply(routed("adapters", strategy="lora-affinity", replicas=2, args=(*slowly, *ADAPTERS)))
+    where = answers(namespace, "adapters")
+
+    with ThreadPoolExecutor(2) as threads:
+        held = {adapter: Stream() for adapter in ("sql", "chat")}
+        for adapter, stream in held.items():
+            threads.submit(read, HTTPConnection(where), 50, stream, adapter)
+            namespace.wait(partial(getattr, stream, "pod"), bool, f"an answer of {adapter} to begin")
+            time.sleep(0.5)  # the picker reads the engines' metrics again
+        short = {adapter: Counter(pod_that_answers(where, adapter) for _ in range(6)) for adapter in held}
+        is_held = not any(stream.ended for stream in held.values())
+
+    assert is_held
+    assert held["sql"].pod != held["chat"].pod
+    assert short == {adapter: {stream.pod: 6} for adapter, stream in held.items()}
+
+
+def pod_that_answers(where: str, model: str) -> str:
+    stream = Stream()
+    read(HTTPConnection(where), 1, stream, model)
+    assert stream.is_whole, stream
+    return stream.pod

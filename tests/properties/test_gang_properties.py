@@ -70,7 +70,7 @@ class Wish:
     def written(self, name: str) -> Manifest:
         container = make.a_container(
             image=f"vllm/vllm-openai:v{self.image}",
-            args=["--model", "qwen", "--tensor-parallel-size", str(self.nodes)],
+            args=["--model", "qwen", "--data-parallel-size", str(self.nodes)],
         )
         role = make.a_role(name=name, componentType=self.component_type, template=make.a_template(container))
         del role["replicas"]

@@ -159,12 +159,12 @@ def test_events_are_objects_of_the_namespace() -> None:
     async def story() -> list[Manifest]:
         told = Story()
         async with an_operator(told.kube):
-            await told.user.apply("qwen", make.a_role(), disaggregation={})
+            await told.user.apply("qwen", make.a_role(), make.a_router(gateway={}))
             await asyncio.sleep(1)
         return await told.user.objects(EVENTS)
 
     (event,) = virtual.run(story())
-    assert event["reason"] == "NotYetSupported"
+    assert event["reason"] == "InvalidSpec"
     assert event["metadata"]["name"].startswith("qwen.")
     assert requests.get(EVENTS, NAMESPACE, event["metadata"]["name"]).path.endswith(event["metadata"]["name"])
 
@@ -176,7 +176,7 @@ def test_the_words_about_a_deleted_service_do_not_land_on_a_new_one_of_its_name(
         async def send(self, request: Request) -> bytes:
             if request.path.endswith("/status") and not self.writes.count("status"):
                 await self.kube.send(Request("DELETE", SERVICES.path(NAMESPACE, "qwen")))
-                await User(self.kube).apply("qwen", make.a_role(), disaggregation={})
+                await User(self.kube).apply("qwen", make.a_role(), make.a_router(gateway={}))
             return await super().send(request)
 
     async def story() -> list[str]:
@@ -191,4 +191,4 @@ def test_the_words_about_a_deleted_service_do_not_land_on_a_new_one_of_its_name(
                     seen.append(service["status"]["conditions"][0]["reason"])
         return seen
 
-    assert set(virtual.run(story())) == {"NotYetSupported"}
+    assert set(virtual.run(story())) == {"InvalidSpec"}

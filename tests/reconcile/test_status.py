@@ -693,7 +693,7 @@ def test_only_decoders_count_as_serving() -> None:
     told = conditions(gang_status(*SERVING, phase="Running"))
     without = conditions(gang_status(*SERVING[:2], make.on_node(decode()), phase="Running"))
 
-    assert told["Available"].message == "1 copies answer at http://qwen.default.svc"
+    assert told["Available"].message == "1 copy answers at http://qwen.default.svc"
     assert without["Available"].status == "False"
 
 
@@ -1047,3 +1047,92 @@ def test_the_first_router_pod_that_answers_is_told_at_once() -> None:
 
     assert patience(before, after) == AT_ONCE
     assert patience(after, routed(ENGINE, READY, previous=after)) is None
+
+
+# --- prefill and decode apart -------------------------------------------------------------------------------------
+
+APART = (*make.prefill_and_decode(), make.a_router())
+
+
+def serving(side: str, *, roles: tuple[Manifest, ...] = APART, ready: bool = True, index: int = 0) -> Manifest:
+    """A pod of that side, as the workload of `roles` makes it."""
+    (objects,) = (own for own in make.desired(*roles).roles if own.role.name == side)
+    pod = make.a_ready_pod(index, workload=f"qwen-{side}") if ready else make.a_pod(index, workload=f"qwen-{side}")
+    pod["metadata"]["labels"] |= objects.templates[0]["metadata"]["labels"]
+    return pod
+
+
+def apart(*pods: Manifest, roles: tuple[Manifest, ...] = APART) -> InferenceServiceStatus:
+    has_router = any(role["componentType"] == "router" for role in roles)
+    router = (make.a_router_pod(template=mark(*roles)),) if has_router else ()
+    return routed(*pods, *router, roles=roles)
+
+
+def by_sglang(*roles: Manifest) -> tuple[Manifest, ...]:
+    container = make.a_container(
+        image="lmsysorg/sglang:v0.5.9",
+        command=["python3", "-m", "sglang.launch_server"],
+        args=["--model-path", "qwen"],
+    )
+    return tuple({**role, "template": make.a_template(container)} if "template" in role else role for role in roles)
+
+
+def test_both_sides_are_there_and_prompts_are_sent_apart() -> None:
+    told = answers(apart(serving("prefill"), serving("decode")))
+
+    assert (told["RouterReady"], told["Available"], told["Ready"]) == ("True/Routing", "True/Serving", "True/Ready")
+
+
+def test_without_a_ready_prefiller_decoders_answer_alone() -> None:
+    told = apart(serving("prefill", ready=False), serving("decode"))
+
+    assert answers(told)["RouterReady"] == "True/DecodersAlone"
+    assert answers(told)["Available"] == "True/Serving"
+    assert answers(told)["Ready"].startswith("False/")
+    assert conditions(told)["RouterReady"].message.startswith(
+        "decoders compute their prompts themselves, since role prefill: 0 of 1 copies are ready; "
+    )
+
+
+def test_decoders_that_cannot_answer_alone_need_a_prefiller_and_a_router() -> None:
+    roles = by_sglang(*APART)
+
+    alone = apart(serving("prefill", ready=False, roles=roles), serving("decode", roles=roles), roles=roles)
+    whole = apart(serving("prefill", roles=roles), serving("decode", roles=roles), roles=roles)
+    unrouted = apart(serving("prefill", roles=roles), serving("decode", roles=roles), roles=roles[:2])
+
+    assert answers(alone)["RouterReady"] == answers(alone)["Available"] == "False/NoPrefillerReady"
+    assert answers(whole)["Ready"] == "True/Ready"
+    assert answers(unrouted)["Available"] == answers(unrouted)["Ready"] == "False/NoRouter"
+
+
+def test_two_revisions_are_said_where_prompts_would_go() -> None:
+    _, decoder, router = APART
+    newer = make.prefill_and_decode(image="vllm/vllm-openai:v0.33.0")[0]
+    roles = (newer, decoder, router)
+
+    told = apart(serving("prefill", roles=roles), serving("decode"), roles=roles)
+
+    assert answers(told)["RouterReady"] == "True/DecodersAlone"
+    assert "fusioninfer.io/kv-revision" in conditions(told)["RouterReady"].message
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_told"),
+    [
+        pytest.param({}, True, id="one copy"),
+        pytest.param({"replicas": 2}, False, id="two copies"),
+        pytest.param({"rolloutStrategy": {"rollingUpdate": {"maxSurge": 1}}}, False, id="a surge"),
+    ],
+)
+def test_a_gap_is_announced_where_the_only_copy_is_replaced(changed: Manifest, is_told: bool) -> None:
+    role = make.a_role(replicas=1) | changed
+    old = [make.a_ready_pod(index) for index in range(role["replicas"])]
+    children = [make.applied(manifest) for manifest in make.desired(role).manifests]
+    children[1]["metadata"]["generation"] = 2
+    children[1]["status"] = {"observedGeneration": 2, "updateRevision": "rev-2", "replicas": role["replicas"]}
+
+    told = status_in(make.a_snapshot(make.raw_service(role), children=tuple(children), pods=tuple(old)))
+
+    assert answers(told)["Progressing"] == "True/RollingOut"
+    assert ("with one copy and no surge" in conditions(told)["Progressing"].message) is is_told

@@ -316,6 +316,86 @@ def test_somebody_answers_through_every_change_of_the_router(changed: Manifest) 
     play(tell)
 
 
+# --- prompts and answers apart ---
+
+
+def sides(prefill: int = 1, decode: int = 1, **container: Any) -> tuple[Manifest, ...]:
+    return (*make.prefill_and_decode((prefill, decode), **container), ROUTER)
+
+
+def test_prefillers_and_decoders_are_served_behind_one_router() -> None:
+    async def tell(story: Story) -> None:
+        await story.applies(*sides(2, 1))
+
+        assert await story.said("Ready") == "True/Ready"
+        assert await story.said("Accepted") == "True/Accepted"
+        assert await story.selector() == TO_IT
+        (pool,) = await story.user.objects(POOLS)
+        selected = pool["spec"]["selector"]["matchLabels"].items()
+        pods = {
+            pod["metadata"]["labels"]["llm-d.ai/role"]
+            for pod in await story.user.objects(PODS)
+            if selected <= pod["metadata"]["labels"].items()
+        }
+        assert pods == {"prefill", "decode"}
+        story.kube.clear()
+        await asyncio.sleep(600)
+        assert story.kube.writes == []
+
+    play(tell)
+
+
+@pytest.mark.parametrize(
+    ("scaled", "written"), [((3, 1), "statefulsets/qwen-prefill"), ((1, 3), "statefulsets/qwen-decode")]
+)
+def test_scaling_one_side_writes_nothing_on_the_other(scaled: tuple[int, int], written: str) -> None:
+    async def tell(story: Story) -> None:
+        await story.serves(*sides())
+
+        await story.applies(*sides(*scaled))
+
+        assert story.kube.of_children == [written]
+        assert await story.said("Ready") == "True/Ready"
+
+    play(tell)
+
+
+def test_a_router_is_added_to_both_sides_and_restarts_none_of_their_pods() -> None:
+    async def tell(story: Story) -> None:
+        prefill, decode, _ = sides()
+        await story.applies(prefill, decode)
+        before = {pod["metadata"]["uid"] for pod in await story.user.objects(PODS)}
+
+        await story.applies(*sides())
+
+        assert before <= {pod["metadata"]["uid"] for pod in await story.user.objects(PODS)}
+        assert await story.said("Ready") == "True/Ready"
+
+    play(tell)
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ({"minUncachedPromptTokens": 64}, {"deployments/qwen-entry"}),
+        ({"connector": "nixl"}, set()),
+    ],
+)
+def test_what_is_said_of_both_sides_is_written_where_it_matters(said: Manifest, written: set[str]) -> None:
+    async def tell(story: Story) -> None:
+        await story.serves(*sides())
+        before = {pod["metadata"]["uid"] for pod in await story.user.objects(PODS)}
+
+        await story.applies(*sides(), disaggregation=said)
+
+        assert written <= set(story.kube.of_children)
+        gone = before - {pod["metadata"]["uid"] for pod in await story.user.objects(PODS)}
+        assert len(gone) == len(written)
+        assert await story.said("Ready") == "True/Ready"
+
+    play(tell)
+
+
 # --- where pools are not installed ---
 
 

@@ -20,13 +20,15 @@ from testbed import crds, envoy, images, programs, router
     [
         (envoy.image, "--version", f"/{envoy.VERSION}/"),
         (router.picker, "--help", "--pool-name"),
+        (router.sidecar, "--help", "--vllm-port"),
     ],
-    ids=["envoy", "picker"],
+    ids=["envoy", "picker", "sidecar"],
 )
 def test_an_image_holds_all_that_its_program_needs(image: object, word: str, said: str, tmp_path: Path) -> None:
     assert callable(image)
-    if image is router.picker and not programs.path(router.PICKER).exists():
-        pytest.skip("the picker is not built: python -m testbed build epp")
+    program = {router.picker: router.PICKER, router.sidecar: router.SIDECAR}.get(image)
+    if program and not programs.path(program).exists():
+        pytest.skip(f"{program} is not built: python -m testbed build {program}")
     archive, root = tmp_path / "image.tar", tmp_path / "root"
     images.write_archive(image(), archive)
     config = _unpack(archive, root)

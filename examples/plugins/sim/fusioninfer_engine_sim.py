@@ -2,15 +2,18 @@
 
 Everything that an engine must say is here: how to recognise it, where it answers, and by which probes it is watched.
 Source: llm-d-inference-sim v0.10: `--port` (8000); `/health` is 200 at once, `/health/ready` after
-`--startup-duration`. It ends at flags that it does not know, so nothing is appended to what the user wrote.
+`--startup-duration`. It ends at flags that it does not know, so nothing is appended to what the user wrote, but for
+`--port` behind a decoder's sidecar. It answers what a sidecar asks of vLLM with NixlConnector, and hands over nothing.
 """
 
 from __future__ import annotations
 
 import posixpath
+from itertools import pairwise
 
 from fusioninfer.api.service import InvalidSpec, Manifest, Role
-from fusioninfer.build.engines import Engine, Evidence, Launch
+from fusioninfer.build.engines import Engine, Evidence, Launch, Transfer
+from fusioninfer.build.engines.apart import handing_over, is_apart
 from fusioninfer.build.engines.argv import image, is_left_to_image, port_in, words
 
 PROGRAM = "llm-d-inference-sim"
@@ -34,12 +37,13 @@ class Simulator:
         """One process that answers HTTP: alive from the start, ready when its pretended model is loaded."""
         self._check_one_node(role)
         port = port_in(words(container), DEFAULT_PORT)
-        return Launch(
+        launch = Launch(
             port=port,
             args=tuple(container.get("args") or ()),
             alive={"httpGet": {"path": "/health", "port": port}},
             ready={"httpGet": {"path": "/health/ready", "port": port}},
         )
+        return handing_over(launch, role, _transfer(container), "nixlv2") if is_apart(role) else launch
 
     def worker(self, container: Manifest, role: Role) -> Launch:
         """Asked for only on several nodes, which `leader` has refused before."""
@@ -54,6 +58,12 @@ class Simulator:
             f"{role.path}.multinode.nodeCount",
             f"{role.nodes_per_replica}: the simulator is one process and has no workers; write 1, or more replicas",
         )
+
+
+def _transfer(container: Manifest) -> Transfer:
+    """As with vLLM, both sides need one size of blocks."""
+    sizes = [size for flag, size in pairwise(words(container)) if flag == "--block-size"]
+    return Transfer("nixl", shared={"--block-size": sizes[-1] if sizes else None})
 
 
 ENGINE: Engine = Simulator()

@@ -12,6 +12,8 @@ ROLE_LABEL = f"{GROUP}/role"
 COMPONENT_TYPE_LABEL = f"{GROUP}/component-type"
 SERVING_LABEL = f"{GROUP}/serving"
 """On exactly the pods that answer HTTP."""
+KV_REVISION = f"{GROUP}/kv-revision"
+"""On the same pods of prefillers and decoders: equal where one can take the other's KV cache, as far as can be told."""
 
 APPLIED = f"{GROUP}/applied"
 """Annotation: the hash of what we last sent for this object."""

@@ -15,12 +15,12 @@ from msgspec import UNSET, UnsetType
 
 from fusioninfer.api import hashes, types
 from fusioninfer.api.service import (
+    Disaggregation,
     Gang,
     InferenceService,
     InvalidSpec,
     Manifest,
     NetworkTopology,
-    NotYetSupported,
     Role,
     RollingUpdate,
     Router,
@@ -40,9 +40,10 @@ def parse(raw: Mapping[str, Any]) -> InferenceService:
     _check_topology(written.roles)
     for index, role in enumerate(written.roles):
         _check_belonging(role, f"spec.roles[{index}]")
-    _check_supported(written)
     placed = [(role, f"spec.roles[{index}]", _shaping(raw["spec"], index)) for index, role in enumerate(written.roles)]
-    roles = tuple(_role(*role) for role in placed if role[0].componentType != "router")
+    disaggregation = _disaggregation(written)
+    connector = None if disaggregation is None else disaggregation.connector
+    roles = tuple(_role(*role, connector) for role in placed if role[0].componentType != "router")
     strategy = (
         types.SchedulingStrategy()
         if isinstance(written.schedulingStrategy, UnsetType)
@@ -56,6 +57,7 @@ def parse(raw: Mapping[str, Any]) -> InferenceService:
         paused=written.paused is True,
         scheduler_name=_given(strategy.schedulerName),
         gang=_gang(strategy, roles),
+        disaggregation=disaggregation,
         roles=roles,
         router=next((_router(*role) for role in placed if role[0].componentType == "router"), None),
     )
@@ -143,19 +145,32 @@ def _check_belonging(role: types.Role, path: str) -> None:
             raise InvalidSpec(f"{path}.{field}", f"belongs to {owner}; role {role.name!r} is a {role.componentType}")
 
 
-def _check_supported(written: types.InferenceServiceSpec) -> None:
-    """What exists in the API and is not built yet."""
-    if written.disaggregation is not UNSET:
-        raise NotYetSupported(
-            "spec.disaggregation", "this version hands no KV cache from prefillers to decoders; remove it"
-        )
-
-
 Value = TypeVar("Value")
 
 
 def _given(value: Value | UnsetType) -> Value | None:
     return None if isinstance(value, UnsetType) else value
+
+
+# --- prompts and answers apart ------------------------------------------------------------------------------------
+
+
+def _disaggregation(written: types.InferenceServiceSpec) -> Disaggregation | None:
+    """What prefillers and decoders share; None where there are none."""
+    worker = next((role for role in written.roles if role.componentType == "worker"), None)
+    if isinstance(written.disaggregation, UnsetType):
+        return None if worker else Disaggregation()
+    if worker:
+        raise InvalidSpec(
+            "spec.disaggregation",
+            f"is what prefillers and decoders share, and worker {worker.name!r} is neither; remove it, or write a "
+            "prefiller and a decoder instead of the worker",
+        )
+    return Disaggregation(
+        connector=_given(written.disaggregation.connector),
+        min_uncached_prompt_tokens=_given(written.disaggregation.minUncachedPromptTokens),
+        when_no_prefiller=_given(written.disaggregation.whenNoPrefiller),
+    )
 
 
 # --- the gang -----------------------------------------------------------------------------------------------------
@@ -260,15 +275,24 @@ def _shaping(spec: Mapping[str, Any], index: int) -> str:
     which component types there are: changing one side of a service leaves the other side alone.
     This is API: a release that computes it in another way restarts everybody's pods.
     """
-    role = {key: value for key, value in spec["roles"][index].items() if key not in _NOT_SHAPING}
+    written = spec["roles"][index]
+    role = {key: value for key, value in written.items() if key not in _NOT_SHAPING}
     return hashes.of(
         {
             "role": role,
             "schedulingStrategy": spec.get("schedulingStrategy"),
-            "disaggregation": spec.get("disaggregation"),
+            "disaggregation": _shared(spec, written["componentType"]),
             "componentTypes": sorted({other["componentType"] for other in spec["roles"]} - _NOT_SHAPING_OTHERS),
         }
     )
+
+
+def _shared(spec: Mapping[str, Any], component_type: str) -> dict[str, Any] | None:
+    """Of spec.disaggregation what shapes pods of that type: the connector those of engines, all else the router's."""
+    written = spec.get("disaggregation") or {}
+    return {
+        key: value for key, value in written.items() if (key != "connector") == (component_type == "router")
+    } or None
 
 
 _NOT_SHAPING_OTHERS = frozenset({"router"})
@@ -276,7 +300,7 @@ _NOT_SHAPING_OTHERS = frozenset({"router"})
 _NOT_SHAPING = frozenset({"replicas", "roleReplicas", "rolloutStrategy", "metadata"})
 
 
-def _role(role: types.Role, path: str, input_hash: str) -> Role:
+def _role(role: types.Role, path: str, input_hash: str, connector: str | None) -> Role:
     replicas = _one_spelling(role.replicas, role.roleReplicas, path, "replicas", "roleReplicas")
     nodes = _one_spelling(
         UNSET if isinstance(role.multinode, UnsetType) else role.multinode.nodeCount,
@@ -297,6 +321,7 @@ def _role(role: types.Role, path: str, input_hash: str) -> Role:
         if isinstance(multinode.workerTemplate, UnsetType)
         else _template(multinode.workerTemplate, f"{path}.multinode.workerTemplate"),
         engine=_given(role.engine),
+        connector=connector,
         rolling_update=_rolling_update(role.rolloutStrategy, f"{path}.rolloutStrategy.rollingUpdate", replicas, nodes),
         progress_deadline_seconds=_given(role.progressDeadlineSeconds) or DEFAULT_PROGRESS_DEADLINE_SECONDS,
         labels=_unreserved(metadata.labels, f"{path}.metadata.labels"),

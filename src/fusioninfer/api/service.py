@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusioninfer.api.types import ComponentType
+from fusioninfer.api.types import ComponentType, WhenNoPrefiller
 
 Manifest = dict[str, Any]
 """An object as it stands in YAML."""
@@ -24,12 +24,6 @@ class InvalidSpec(Exception):
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
-
-
-class NotYetSupported(InvalidSpec):
-    """The field exists, and this version cannot do what it asks for."""
-
-    reason = "NotYetSupported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +52,8 @@ class Role:
     """The workers' pod template as the user wrote it, for engine custom; None: derived from `template`."""
     engine: str | None = None
     """The engine's name; None: to be found from the template."""
+    connector: str | None = None
+    """How prefillers and decoders hand the KV cache over, in the user's word; None: the engine's own default."""
     rolling_update: RollingUpdate = RollingUpdate()
     progress_deadline_seconds: int = 3600
     labels: dict[str, str] = field(default_factory=dict)
@@ -131,6 +127,16 @@ class Gang:
 
 
 @dataclass(frozen=True, slots=True)
+class Disaggregation:
+    """How prompts and answers are computed apart, where the user says it; None: as the engine has it."""
+
+    connector: str | None = None
+    min_uncached_prompt_tokens: int | None = None
+    """Prompts with fewer tokens that the decoder has not cached are left to the decoder."""
+    when_no_prefiller: WhenNoPrefiller | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InferenceService:
     """One service, all questions answered."""
 
@@ -144,6 +150,8 @@ class InferenceService:
     paused: bool = False
     scheduler_name: str | None = None
     gang: Gang | None = None
+    disaggregation: Disaggregation | None = None
+    """None: one worker computes prompts and answers."""
 
     @property
     def entry_roles(self) -> tuple[Role, ...]:

@@ -50,6 +50,7 @@ Anything = Annotated[dict[str, Any], Meta(extra_json_schema={"x-kubernetes-prese
 StringMap = dict[str, Annotated[str, Meta(max_length=65536)]]
 
 ComponentType = Literal["worker", "prefiller", "decoder", "router"]
+WhenNoPrefiller = Literal["DecodeLocally", "Fail"]
 GANG_SCHEDULERS = frozenset({"volcano"})
 """Names of schedulers that FusionInfer makes gangs for."""
 
@@ -169,8 +170,8 @@ class Disaggregation(Written, frozen=True):
         Annotated[
             str,
             Meta(
-                description="How the KV cache gets from prefiller to decoder, for instance nixl. The engine's own "
-                "default if absent; a connector in a role's own args wins.",
+                description="How the KV cache gets from prefiller to decoder: nixl or mooncake, for vllm and sglang. "
+                "nixl if absent; a connector in a role's own args wins.",
                 pattern=OPEN_NAME,
                 max_length=63,
             ),
@@ -180,14 +181,22 @@ class Disaggregation(Written, frozen=True):
     minUncachedPromptTokens: (
         Annotated[
             int,
-            Meta(description="Prompts with fewer uncached tokens are not prefilled apart.", ge=0, le=10_000_000),
+            Meta(
+                description="router: prompts with fewer uncached tokens are not prefilled apart; 16 if absent. Not for "
+                "engines whose decoders need a prefiller for every prompt.",
+                ge=1,
+                le=10_000_000,
+            ),
         ]
         | UnsetType
     ) = UNSET
     whenNoPrefiller: (
         Annotated[
-            Literal["DecodeLocally", "Fail"],
-            Meta(description="What happens to a request while no prefiller is ready."),
+            WhenNoPrefiller,
+            Meta(
+                description="What happens to a request while no prefiller is ready; the engine's own way if absent. "
+                "DecodeLocally: the decoder computes the prompt as well. Fail: the request fails."
+            ),
         ]
         | UnsetType
     ) = UNSET

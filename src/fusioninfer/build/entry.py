@@ -23,11 +23,12 @@ def router_entry(service: InferenceService, router: Router) -> Manifest:
 def direct_selector(service: InferenceService) -> dict[str, str]:
     """The engine pods that answer whole requests."""
     apart = any(role.component_type == "prefiller" for role in service.roles)
-    return {
-        names.SERVICE_LABEL: service.name,
-        names.SERVING_LABEL: "true",
-        **({names.COMPONENT_TYPE_LABEL: "decoder"} if apart else {}),
-    }
+    return {**serving_selector(service), **({names.COMPONENT_TYPE_LABEL: "decoder"} if apart else {})}
+
+
+def serving_selector(service: InferenceService) -> dict[str, str]:
+    """The engine pods that answer HTTP, of both sides."""
+    return {names.SERVICE_LABEL: service.name, names.SERVING_LABEL: "true"}
 
 
 def _entry(service: InferenceService, target_port: str | int, selector: dict[str, str]) -> Manifest:

@@ -1,7 +1,8 @@
 """The pod template of a role: what the user wrote, completed and never overwritten.
 
 Completed are: our labels, the engine's port and its name, probes, environment, the scheduler, and what makes a
-pod's end and its last words reliable. Each stands in a function of its own below.
+pod's end and its last words reliable. Each stands in a function of its own below. One thing is rewritten: behind a
+decoder's sidecar, the engine's port and what asks it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role
 from fusioninfer.build import ending
 from fusioninfer.build.engines import Found, Launch
+from fusioninfer.build.engines.apart import kv_revision, moved
 from fusioninfer.build.gang.schedulers import mark_of
+from fusioninfer.build.sidecar import side_labels, sidecars
 
 PROBE_PERIOD_SECONDS = 5
 PROBE_TIMEOUT_SECONDS = 5
@@ -39,10 +42,11 @@ def leader_launch(role: Role, found: Found) -> Launch:
     return found.engine.leader(_container(role, found), role)
 
 
-def serving_port(template: Manifest, found: Found, launch: Launch) -> tuple[str, int]:
-    """What the port on which the engine answers is called in a built template, and its number."""
-    container = next(c for c in template["spec"]["containers"] if c["name"] == found.container_name)
-    port = next(p for p in container["ports"] if p["containerPort"] == launch.port)
+def serving_port(template: Manifest, launch: Launch) -> tuple[str, int]:
+    """What the port on which a pod answers is called in a built template, and its number."""
+    spec = template["spec"]
+    ports = (port for c in (*spec["containers"], *spec.get("initContainers", ())) for port in c.get("ports") or ())
+    port = next(port for port in ports if port["containerPort"] == launch.serving_port)
     return str(port["name"]), int(port["containerPort"])
 
 
@@ -60,19 +64,31 @@ def _template(
 ) -> Manifest:  # fmt: skip
     template = copy.deepcopy(written)
     return {
-        "metadata": _metadata(template.get("metadata") or {}, service, role, serves=launch.port is not None),
+        "metadata": _metadata(template.get("metadata") or {}, service, role, engine_container, launch),
         "spec": _pod_spec(template["spec"], service, role, engine_container, launch),
     }
 
 
-def _metadata(metadata: Manifest, service: InferenceService, role: Role, *, serves: bool) -> Manifest:
+def _metadata(
+    metadata: Manifest, service: InferenceService, role: Role, engine_container: str, launch: Launch
+) -> Manifest:  # fmt: skip
     ours = names.role_labels(service.name, role.name, role.component_type)
-    serving = {names.SERVING_LABEL: "true"} if serves else {}
+    serving = {} if launch.port is None else _of_who_answers(metadata, service, role, engine_container, launch)
     kept = {key: value for key, value in metadata.items() if value is not None}
     labelled = {**kept, "labels": {**(metadata.get("labels") or {}), **ours, **serving}}
     if (mark := mark_of(service)) is None:
         return labelled
     return {**labelled, "annotations": {**(metadata.get("annotations") or {}), **dict([mark])}}
+
+
+def _of_who_answers(
+    metadata: Manifest, service: InferenceService, role: Role, engine_container: str, launch: Launch
+) -> Manifest:  # fmt: skip
+    sides = side_labels(service, role, metadata.get("labels") or {})
+    if launch.transfer is None:
+        return {names.SERVING_LABEL: "true", **sides}
+    (image,) = (c["image"] for c in role.template["spec"]["containers"] if c["name"] == engine_container)
+    return {names.SERVING_LABEL: "true", **sides, names.KV_REVISION: kv_revision(image, launch.transfer)}
 
 
 def _pod_spec(
@@ -94,6 +110,8 @@ def _pod_spec(
                 _engine_container(c, role, launch, spec) if _is(c, kind, engine_container) else _with_last_words(c)
                 for c in spec[kind]
             ]
+    if sidecar := sidecars(service, role, engine_container, launch):
+        completed["initContainers"] = [*(completed.get("initContainers") or ()), *sidecar]
     if any(mount == SHARED_MEMORY_MOUNT for c in completed["containers"] for mount in c.get("volumeMounts") or ()):
         completed["volumes"] = [*(spec.get("volumes") or ()), SHARED_MEMORY]
     return completed
@@ -115,10 +133,33 @@ def _engine_container(container: Manifest, role: Role, launch: Launch, spec: Man
         completed["volumeMounts"] = [*(container.get("volumeMounts") or ()), SHARED_MEMORY_MOUNT]
     if launch.port is None:
         kept = {key: value for key, value in completed.items() if key not in _OF_WHO_ANSWERS}
-        return _with_pause(kept, ending.worker_pause_seconds(spec, container))
+        return _with_pause(kept, ending.worker_pause_seconds(spec, container, role.component_type))
     completed = _completed(completed, **_probes(role, launch))
-    completed["ports"] = _ports(container.get("ports") or [], launch.port, role)
-    return _with_pause(completed, ending.drain_seconds(spec))
+    serving = launch.port if launch.sidecar is None else launch.sidecar.port
+    completed["ports"] = _ports(container.get("ports") or [], serving, role)
+    if launch.sidecar is not None:
+        completed = _behind(serving, launch.port, completed)
+    return _with_pause(completed, ending.drain_seconds(spec, role.component_type))
+
+
+def _behind(serving: int, port: int, container: Manifest) -> Manifest:
+    """`container`, whose engine listens on `port` behind a sidecar on `serving`, and all of it that names the port.
+
+    The port's name goes to the sidecar, by which others find it.
+    """
+    called = {port["name"] for port in container["ports"] if port.get("containerPort") == serving}
+    asked = {serving, str(serving), *called}
+    hooks = {hook: moved(how, asked, port) for hook, how in (container.get("lifecycle") or {}).items()}
+    return {
+        **container,
+        **{kind: moved(container[kind], asked, port) for kind in _PROBES if container.get(kind)},
+        **({"lifecycle": hooks} if hooks else {}),
+        "ports": [_unnamed(port, at) if at.get("containerPort") == serving else at for at in container["ports"]],
+    }
+
+
+def _unnamed(port: int, written: Manifest) -> Manifest:
+    return {**{key: value for key, value in written.items() if key != "name"}, "containerPort": port}
 
 
 def _with_pause(container: Manifest, seconds: int) -> Manifest:
@@ -129,7 +170,8 @@ def _with_pause(container: Manifest, seconds: int) -> Manifest:
     return {**container, "lifecycle": lifecycle}
 
 
-_OF_WHO_ANSWERS = frozenset({"ports", "readinessProbe", "livenessProbe", "startupProbe"})
+_PROBES = frozenset({"readinessProbe", "livenessProbe", "startupProbe"})
+_OF_WHO_ANSWERS = _PROBES | {"ports"}
 """What the user wrote for the process that answers, and what a process that answers nobody could only fail."""
 
 SHARED_MEMORY: Manifest = {"name": "fusioninfer-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}}

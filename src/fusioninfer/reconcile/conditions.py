@@ -31,6 +31,7 @@ from fusioninfer.reconcile.snapshot import POD_GROUPS
 NAME_CONFLICT = "NameConflict"
 GANG_OVERRIDDEN = "GangOverridden"
 NOT_REQUESTED = "NotRequested"
+DECODERS_ALONE = "DecodersAlone"
 PAUSED = "Paused"
 
 Rule = Callable[[Seen], Verdict | None]
@@ -272,6 +273,27 @@ def gateways_send_requests(seen: Seen) -> Verdict | None:
     return Verdict("True", "Routing", words)
 
 
+def no_prefiller_is_ready(seen: Seen) -> Verdict | None:
+    """A router that could send prompts to prefillers finds none."""
+    prefillers = seen.facts.prefillers
+    if not prefillers or seen.facts.router is None or any(facts.ready for facts in prefillers):
+        return None
+    waits = "; ".join(_of_role(facts, standing_of(facts, seen).message) for facts in prefillers)
+    if all(facts.serves_alone for facts in seen.facts.entry_roles):
+        return Verdict("True", DECODERS_ALONE, f"decoders compute their prompts themselves, since {waits}")
+    return Verdict("False", "NoPrefillerReady", f"decoders answer nothing without a prefiller, and {waits}")
+
+
+def revisions_are_mixed(seen: Seen) -> Verdict | None:
+    if not seen.plan.decoders_stand_alone:
+        return None
+    words = (
+        "decoders compute their prompts themselves until the pods of both sides have one image, model, dtype, block "
+        f"size and connector ({names.KV_REVISION})"
+    )
+    return Verdict("True", DECODERS_ALONE, words)
+
+
 def the_router_sends_requests(seen: Seen) -> Verdict | None:
     router = seen.facts.router
     if router is None:
@@ -297,6 +319,15 @@ def nothing_is_asked_to_serve(seen: Seen) -> Verdict | None:
     return Verdict("False", SCALED_TO_ZERO, "no copy is asked for")
 
 
+def nobody_computes_prompts(seen: Seen) -> Verdict | None:
+    """Decoders that cannot do it themselves have nobody who sends them what prefillers computed."""
+    alone = all(facts.serves_alone for facts in seen.facts.entry_roles)
+    if alone or seen.facts.router is not None:
+        return None
+    words = "these decoders answer nothing without a prefiller, and there is no router that would ask one: add a router"
+    return Verdict("False", "NoRouter", words)
+
+
 def nobody_serves(seen: Seen) -> Verdict | None:
     if any(facts.ready for facts in seen.facts.entry_roles):
         return None
@@ -312,7 +343,8 @@ def the_address_is_taken(seen: Seen) -> Verdict | None:
 
 def somebody_serves(seen: Seen) -> Verdict | None:
     ready = sum(facts.ready for facts in seen.facts.entry_roles)
-    return Verdict("True", "Serving", f"{ready} copies answer at {names.url(*_name(seen))}")
+    answering = "1 copy answers" if ready == 1 else f"{ready} copies answer"
+    return Verdict("True", "Serving", f"{answering} at {names.url(*_name(seen))}")
 
 
 def _name(seen: Seen) -> tuple[str, str]:
@@ -341,6 +373,39 @@ def _of_roles(seen: Seen, roles: frozenset[str], words: Callable[[RoleFacts], st
     return "; ".join(
         f"role {facts.role.name}: {words(facts)}" for facts in seen.facts.all_roles if facts.role.name in roles
     )
+
+
+def a_change_is_held(seen: Seen) -> Verdict | None:
+    """Of decoders that cannot answer alone."""
+    if not seen.plan.held:
+        return None
+    roles = " and ".join(sorted(seen.plan.held))
+    words = (
+        f"role {roles}: the change would pair prefillers and decoders of two KV revisions, and these decoders answer "
+        "nothing alone; set replicas of one side to 0 until its pods are gone, then back: nothing is answered meanwhile"
+    )
+    return Verdict("False", "UpdateHeld", words)
+
+
+def nobody_answers_while_it_loads(seen: Seen) -> Verdict | None:
+    """The only copy of what answers requests is replaced, and no other is lent meanwhile."""
+    entries = seen.facts.entry_roles
+    rolling = [facts for facts in entries if facts.is_rolling and facts.copies]
+    if (
+        not rolling
+        or sum(facts.desired for facts in entries) != 1
+        or _is_some(rolling[0].role.rolling_update.max_surge)
+    ):
+        return None
+    words = (
+        f"role {rolling[0].role.name}: {rolling_words(rolling[0])}; with one copy and no surge nothing is answered "
+        "until the new one is ready: replicas 2, or rolloutStrategy.rollingUpdate.maxSurge 1, would spare that"
+    )
+    return Verdict("True", "RollingOut", words)
+
+
+def _is_some(surge: int | str) -> bool:
+    return surge not in (0, "0%")
 
 
 def paused_changes_wait(seen: Seen) -> Verdict | None:
@@ -417,6 +482,8 @@ ROUTER_READY: Sequence[Rule] = (
     no_router_pod_is_asked_for,
     no_router_pod_is_ready,
     a_hop_is_closed,
+    revisions_are_mixed,
+    no_prefiller_is_ready,
     gateways_send_requests,
     the_router_sends_requests,
 )
@@ -424,6 +491,7 @@ AVAILABLE: Sequence[Rule] = (
     nothing_is_asked_to_serve,
     the_address_is_taken,
     nobody_serves,
+    nobody_computes_prompts,
     the_way_in_is_closed,
     somebody_serves,
 )
@@ -432,7 +500,9 @@ PROGRESSING: Sequence[Rule] = (
     gang_is_not_installed,
     a_kind_is_not_installed,
     workloads_are_replaced,
+    a_change_is_held,
     progress_has_stopped,
+    nobody_answers_while_it_loads,
     a_role_is_rolling,
     an_update_is_pending,
     everything_is_rolled_out,
@@ -443,6 +513,7 @@ READY: Sequence[Rule] = (
     a_write_failed,
     paused_changes_wait,
     a_role_failed,
+    a_change_is_held,
     gang_is_not_installed,
     a_kind_is_not_installed,
     gang_is_overridden,
@@ -453,6 +524,7 @@ READY: Sequence[Rule] = (
     the_router_is_not_whole,
     no_copy_is_asked_for,
     nobody_serves,
+    nobody_computes_prompts,
     the_service_is_ready,
 )
 
@@ -485,6 +557,7 @@ STALLED: Sequence[Rule] = tuple(
         name_is_taken,
         spec_was_refused_by_the_api_server,
         a_role_failed,
+        a_change_is_held,
         the_router_failed,
         gang_is_not_installed,
         router_is_not_installed,

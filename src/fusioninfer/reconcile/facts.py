@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from fusioninfer.api.service import InferenceService, Manifest, Role
@@ -65,6 +65,8 @@ class RoleFacts:
     worker: Manifest
     """The templates of its pods; all of them are leaders where a copy has one node."""
     warnings: tuple[str, ...] = ()
+    serves_alone: bool = True
+    """Its pods answer without those of another role."""
 
     @property
     def pods(self) -> tuple[Pod, ...]:
@@ -141,12 +143,18 @@ class Facts:
 
     @property
     def entry_roles(self) -> tuple[RoleFacts, ...]:
+        """The roles whose pods are sent requests."""
         return tuple(facts for facts in self.roles if facts.role in self.service.entry_roles)
+
+    @property
+    def prefillers(self) -> tuple[RoleFacts, ...]:
+        """The roles whose pods are sent prompts alone."""
+        return tuple(facts for facts in self.roles if facts.role.component_type == "prefiller")
 
 
 def facts_of(desired: Desired, snapshot: Snapshot) -> Facts:
     """The counts of every engine role, and the gang."""
-    roles = tuple(_role(objects, snapshot) for objects in desired.roles)
+    roles = tuple(replace(_role(objects, snapshot), serves_alone=objects.serves_alone) for objects in desired.roles)
     router = None if desired.router is None else _role(desired.router, snapshot)
     closed = None if desired.router is None else closed_hop(desired.router, snapshot)
     ways_in = addresses(desired.router, snapshot)

@@ -14,7 +14,8 @@ from fusioninfer.kube.requests import ABSENT, Resource
 from fusioninfer.reconcile import ownership
 from fusioninfer.reconcile.gang import NextGang, next_gang
 from fusioninfer.reconcile.gateway_api import POOLS
-from fusioninfer.reconcile.rollout import Staged, staged
+from fusioninfer.reconcile.revisions import pairing
+from fusioninfer.reconcile.rollout import Staged, held_back, staged
 from fusioninfer.reconcile.snapshot import (
     CHILDREN,
     DEPLOYMENTS,
@@ -93,6 +94,10 @@ class Plan:
     """Kinds that the router needs and the cluster does not know: it is not made, and what is there goes on."""
     router_is_bypassed: bool = False
     """Clients are not led to the router: it is new and does not answer yet, and others did before."""
+    decoders_stand_alone: bool = False
+    """No prompt is sent to prefillers, since not all pods of both sides have one KV revision."""
+    held: frozenset[str] = frozenset()
+    """Roles whose change waits for the user: it would pair those that do not understand each other."""
     gang_is_uninstalled: bool = False
     """The cluster knows no gangs: no workload is touched, for its new pods would find no scheduler."""
 
@@ -120,8 +125,7 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
     recreating = frozenset(o.role.name for o in desired.roles if _is_in_the_way(o, snapshot)) - uninstalled
     if desired.gang is not None:
         recreating |= {o.role.name for o in desired.roles if _can_only_be_made_anew(o, snapshot)} - uninstalled
-    router = desired.router
-    needed = () if router is None else router.manifests
+    needed = () if desired.router is None else desired.router.manifests
     router_lacks = tuple(_resource(manifest) for manifest in needed if manifest["kind"] in snapshot.unserved)
     bypassed = _is_bypassed(desired, snapshot)
     entry = desired.direct_entry if bypassed else desired.entry
@@ -130,6 +134,14 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
         for objects in desired.roles
         if objects.role.name not in recreating | uninstalled
     }
+    paired = pairing(
+        desired,
+        snapshot,
+        {name: step.manifest for name, step in workloads.items()},
+        is_off_already=bool(router_lacks) or _is_in_place(desired.decoders_router, snapshot),
+    )
+    workloads |= {o.role.name: _held_back(o, snapshot) for o in desired.roles if o.role.name in paired.held}
+    router = paired.router
     routing = {} if router is None or router_lacks else {router.role.name: _staged(router, snapshot)}
     parts = _parts(router, snapshot) if router is not None and routing else ()
     route = router.route if router is not None and routing else None
@@ -152,6 +164,8 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
         router_lacks=router_lacks,
         router_is_bypassed=bypassed,
         gang_is_uninstalled=gang_is_uninstalled,
+        decoders_stand_alone=paired.is_off,
+        held=paired.held if paired.is_stuck else frozenset(),
     )
 
 
@@ -186,6 +200,28 @@ def _is_bypassed(desired: Desired, snapshot: Snapshot) -> bool:
 def _staged(objects: RoleObjects, snapshot: Snapshot) -> Staged:
     live = snapshot.workload(objects.workload["metadata"]["name"], objects.workload["kind"])
     return staged(objects.workload, objects.role, live, snapshot.pods_of(live))
+
+
+def _held_back(objects: RoleObjects, snapshot: Snapshot) -> Staged:
+    live = snapshot.workload(objects.workload["metadata"]["name"], objects.workload["kind"])
+    return held_back(objects.workload, objects.role, live, snapshot.pods_of(live))
+
+
+def _is_in_place(router: RouterObjects | None, snapshot: Snapshot) -> bool:
+    """Every picker goes by what `router` says: by its pool, or else because every pod of it was made so."""
+    if router is None:
+        return False
+    if router.release.needs_pool:
+        return all(_is_as_applied(part, snapshot) for part in router.parts if part["kind"] == POOLS.kind)
+    mark = router.workload["metadata"]["annotations"][names.TEMPLATE]
+    deployment = snapshot.workload(router.workload["metadata"]["name"], router.workload["kind"])
+    pods = snapshot.pods_of(deployment)
+    return bool(pods) and all(pod.metadata.annotations.get(names.TEMPLATE) == mark for pod in pods)
+
+
+def _is_as_applied(manifest: Manifest, snapshot: Snapshot) -> bool:
+    live = _live(manifest, snapshot)
+    return live is not None and snapshot.owns(live) and _difference(signed(manifest), live) is None
 
 
 def _is_in_the_way(objects: RoleObjects, snapshot: Snapshot) -> bool:

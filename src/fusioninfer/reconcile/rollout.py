@@ -54,12 +54,17 @@ def staged(desired: Manifest, role: Role, live: Workload | None, pods: tuple[Pod
     others = ownership.held_by_others(live.metadata.managedFields, names.MANAGER)
     pending = _only_we_changed(desired, live) and not _was_taken(desired, live.template_field, ours, others)
     manifest = _with_live_template(desired, live, ours) if pending else desired
-    if role.replicas is None:
-        return Staged(_with_live_replicas(manifest, live, ours, others), pending)
-    if not isinstance(live, StatefulSet):
-        return Staged(manifest, pending)
-    size = next_size(role, live, pods, template_changes=_annotation(manifest) != _live_annotation(live))
-    return Staged(_with_size(manifest, size), pending)
+    return Staged(_with_replicas(manifest, role, live, pods), pending)
+
+
+def held_back(desired: Manifest, role: Role, live: Workload | None, pods: tuple[Pod, ...]) -> Staged:
+    """The next step of `role` if its change has to wait: as `staged`, with the live template and the words for it."""
+    if live is None:
+        return Staged(desired)
+    manifest = _with_live_template(desired, live, ownership.held_by(live.metadata.managedFields, names.MANAGER))
+    words = {names.ROLE_INPUT: live.metadata.annotations.get(names.ROLE_INPUT)}
+    kept = _with(manifest, {}, {**manifest["metadata"]["annotations"], **words})
+    return Staged(_with_replicas(kept, role, live, pods))
 
 
 # --- the template -------------------------------------------------------------------------------------------------
@@ -113,6 +118,19 @@ def _with(manifest: Manifest, spec: dict[str, Any], annotations: dict[str, Any])
 
 
 # --- replicas -----------------------------------------------------------------------------------------------------
+
+
+def _with_replicas(manifest: Manifest, role: Role, live: Workload, pods: tuple[Pod, ...]) -> Manifest:
+    """`manifest`, whose template is decided, with so many copies as there are to be next."""
+    if role.replicas is None:
+        ours = ownership.held_by(live.metadata.managedFields, names.MANAGER)
+        return _with_live_replicas(
+            manifest, live, ours, ownership.held_by_others(live.metadata.managedFields, names.MANAGER)
+        )
+    if not isinstance(live, StatefulSet):
+        return manifest
+    size = next_size(role, live, pods, template_changes=_annotation(manifest) != _live_annotation(live))
+    return _with_size(manifest, size)
 
 
 def _with_live_replicas(

@@ -115,7 +115,7 @@ async def a_way(
     folder: Path, change: Callable[[Manifest], None] = lambda _: None, *, picks: bool = True, **wishes: int | bool
 ) -> AsyncIterator[Way]:
     """A way through an Envoy with our configuration after `change`; without a picker unless it `picks`."""
-    *ports, engine_port = _free_ports(6)
+    *ports, engine_port = free_ports(6)
     at = envoy.Ports(*ports)
     config = envoy.envoy_config(at, **wishes)  # type: ignore[arg-type]
     change(config)
@@ -151,7 +151,8 @@ def _application(engine: Engine) -> web.Application:
     return application
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Ports of the loopback address at which nobody listens."""
     sockets = [socket.socket() for _ in range(number)]
     try:
         for each in sockets:

@@ -258,13 +258,20 @@ def test_the_picker_of_0_10_is_told_labels_and_port() -> None:
     assert picker(whole)["image"].endswith(":v0.10.0")
 
 
-def test_with_prefillers_the_picker_of_0_10_is_told_the_decoders_labels() -> None:
-    words = picker(router_of(*make.prefill_and_decode(), pickerRelease=NEW).workload["spec"]["template"])["args"]
+@pytest.mark.parametrize(
+    ("strategy", "labels"),
+    [
+        (
+            "prefix-cache",
+            "fusioninfer.io/component-type=decoder,fusioninfer.io/service=qwen,fusioninfer.io/serving=true",
+        ),
+        ("pd-disaggregation", "fusioninfer.io/service=qwen,fusioninfer.io/serving=true"),
+    ],
+)
+def test_with_prefillers_the_picker_of_0_10_is_told_the_labels_of_whom_it_picks(strategy: str, labels: str) -> None:
+    router = router_of(*make.prefill_and_decode(), pickerRelease=NEW, strategy=strategy)
 
-    assert words[0] == (
-        "--endpoint-selector=fusioninfer.io/component-type=decoder,fusioninfer.io/service=qwen,"
-        "fusioninfer.io/serving=true"
-    )
+    assert picker(router.workload["spec"]["template"])["args"][0] == f"--endpoint-selector={labels}"
 
 
 # --- what a user changes ---
@@ -325,7 +332,7 @@ def test_our_labels_are_ours_whatever_slipped_through() -> None:
     written = {"metadata": {"labels": {names.ROLE_LABEL: "x", names.SERVICE_LABEL: "y"}}}
     router = Router("entry", template=written)
 
-    made = router_deployment(make.a_service(), router, releases()[DEFAULT], {}, 8000)
+    made = router_deployment(make.a_service(), router, releases()[DEFAULT], {}, 8000, {})
 
     assert made["spec"]["template"]["metadata"]["labels"] == names.router_labels("qwen", "entry")
 

@@ -148,7 +148,7 @@ def test_all_that_means_the_routers_pods_means_them_and_no_others(engines: tuple
 
 @pytest.mark.parametrize("engines", SERVICES)
 def test_the_pool_is_of_the_pods_that_answer_whole_requests(engines: tuple[Manifest, ...]) -> None:
-    desired = with_router(*engines)
+    desired = with_router(*engines, strategy="prefix-cache")
     selector = by_kind(desired)["InferencePool"]["spec"]["selector"]["matchLabels"]
     pods = by_kind(desired)["Deployment"]["spec"]["template"]["metadata"]["labels"]
 
@@ -159,6 +159,34 @@ def test_the_pool_is_of_the_pods_that_answer_whole_requests(engines: tuple[Manif
         assert (selector.items() <= leader.items()) is (objects.role in desired.service.entry_roles)
         if objects.role.nodes_per_replica > 1:
             assert not selector.items() <= worker.items()
+
+
+@pytest.mark.parametrize("engines", SERVICES[2:])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({}, id="by default"),
+        pytest.param({"strategy": "pd-disaggregation"}, id="by name"),
+        pytest.param(
+            {"endpointPickerConfig": "apiVersion: inference.networking.x-k8s.io/v1alpha1\n"
+             "kind: EndpointPickerConfig\nplugins: [{type: prefill-filter}]\n"},
+            id="by a config of the user's",
+        ),
+    ],
+)  # fmt: skip
+def test_the_pool_is_of_both_sides_where_prompts_are_sent_to_prefillers(
+    how: Manifest, engines: tuple[Manifest, ...]
+) -> None:
+    desired = with_router(*engines, **how)
+    selector = by_kind(desired)["InferencePool"]["spec"]["selector"]["matchLabels"]
+
+    for objects in desired.roles:
+        leader, worker = (template["metadata"]["labels"] for template in objects.templates)
+        assert selector.items() <= leader.items()
+        if objects.role.nodes_per_replica > 1:
+            assert not selector.items() <= worker.items()
+    assert not selector.items() <= by_kind(desired)["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    assert desired.direct_entry["spec"]["selector"][names.COMPONENT_TYPE_LABEL] == "decoder"
 
 
 def test_no_two_services_select_each_others_pods() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fusioninfer.api.service import InvalidSpec, Manifest, Router, Scorer
-from fusioninfer.build.router.picker import DEFAULT_STRATEGY, picker_config, release_of
+from fusioninfer.build.router.picker import DEFAULT_STRATEGY, picker_config, release_of, strategy_of
 from fusioninfer.build.router.releases import DEFAULT, Release, releases
+from tests import make
 from tests.make import STRATEGIES
 
 OLD, NEW = releases()[DEFAULT], releases()["llm-d-router-0.10"]
@@ -21,7 +22,8 @@ def a_router(
 
 
 def config_of(router: Router, release: Release = OLD, *, engine: str = "vllm", has_lora: bool = False) -> Manifest:
-    return picker_config(router, release, STRATEGIES, engine=engine, labels={}, has_lora=has_lora)
+    strategy = strategy_of(make.a_service(), router, STRATEGIES)
+    return picker_config(router, release, strategy, engine=engine, labels={}, has_lora=has_lora)
 
 
 def weights(config: Manifest) -> dict[str, int | None]:
@@ -120,7 +122,8 @@ schedulingProfiles:
     [
         pytest.param(
             a_router("prefix"), "strategy",
-            "'prefix' is not installed; there are kv-cache-utilization, lora-affinity, prefix-cache, queue-size",
+            "'prefix' is not installed; there are kv-cache-utilization, lora-affinity, pd-disaggregation, "
+            "prefix-cache, queue-size",
             id="unknown strategy",
         ),
         pytest.param(
@@ -185,7 +188,7 @@ def test_labels_in_a_config_are_held_against_those_of_the_pods() -> None:
 
     def taken(**labels: str) -> Manifest:
         pods = {key: frozenset({value}) for key, value in labels.items()}
-        return picker_config(a_router(config=text), OLD, STRATEGIES, engine="vllm", labels=pods, has_lora=False)
+        return picker_config(a_router(config=text), OLD, None, engine="vllm", labels=pods, has_lora=False)
 
     assert taken(team="blue")["plugins"]
     with pytest.raises(InvalidSpec, match=r"line 4: .*no pod of this service has the label team=blue"):

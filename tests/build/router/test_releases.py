@@ -163,6 +163,20 @@ def test_the_gates_of_0_7_are_those_of_its_source() -> None:
     assert gates == releases()[DEFAULT].config.gates.keys()
 
 
+@pytest.mark.cluster
+def test_the_sidecar_of_0_7_takes_what_it_is_told() -> None:
+    folder = programs.module_folder("llmd", SCHEDULER) / "pkg/sidecar/proxy"
+    options, sidecar = (folder / "options.go").read_text(), releases()[DEFAULT].sidecar
+    (supported,) = re.findall(r"supportedKVConnectors = map\[string\]struct\{\}\{([^}]*\}[^=]*)\n\t\}\n", options)
+    protocols = {constant_in(folder, name) for name in re.findall(r"(KVConnector\w+):", supported)}
+
+    words = sidecar.arguments(port=8000, engine_port=8200, protocol="nixlv2")
+    flags = [word.partition("=")[0].removeprefix("--") for word in words]
+    assert set(flags) <= set(re.findall(r'fs\.\w+Var\(&[\w.]+, "([\w-]+)"', options))
+    assert words == ("--port=8000", "--vllm-port=8200", "--kv-connector=nixlv2", "--secure-proxy=false")
+    assert set(sidecar.protocols) == protocols
+
+
 def names_in(shape: object) -> Iterator[str]:
     match shape:
         case [item]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from fusioninfer.api.service import InvalidSpec, Scorer
+from fusioninfer.api.service import InvalidSpec, Manifest, Scorer
 from fusioninfer.build.router.config import checked
 from fusioninfer.build.router.releases import DEFAULT, Release, releases
 from fusioninfer.build.router.strategies import GROUP, Strategy, check_lora, checked_scorers, named
+from fusioninfer.build.router.strategies.apart import PD_DISAGGREGATION
 from fusioninfer.build.router.strategies.scored import (
     KV_CACHE_UTILIZATION,
     LORA_AFFINITY,
@@ -21,7 +22,8 @@ from fusioninfer.build.router.strategies.scored import (
 )
 
 STRATEGIES: dict[str, Strategy] = {
-    strategy.name: strategy for strategy in (KV_CACHE_UTILIZATION, LORA_AFFINITY, PREFIX_CACHE, QUEUE_SIZE)
+    strategy.name: strategy
+    for strategy in (KV_CACHE_UTILIZATION, LORA_AFFINITY, PD_DISAGGREGATION, PREFIX_CACHE, QUEUE_SIZE)
 }
 OLD = releases()[DEFAULT]
 NEW = releases()["llm-d-router-0.10"]
@@ -38,9 +40,11 @@ def test_entry_points_are_the_strategies() -> None:
 @pytest.mark.parametrize("release", [pytest.param(OLD, id="0.7"), pytest.param(NEW, id="0.10")])
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
 def test_every_strategy_fits_every_release(strategy: Strategy, release: Release, engine: str | None) -> None:
-    config = strategy.compile(release, engine=engine)
+    sides = {"llm-d.ai/role": frozenset({"prefill", "decode"})}
+    for least in (None, 16):
+        config = strategy.compile(release, engine=engine, min_uncached_prompt_tokens=least)
 
-    assert checked(json.dumps(config), release, "strategy", {}) == config
+        assert checked(json.dumps(config), release, "strategy", sides) == config
 
 
 def test_a_strategy_is_a_profile_of_its_scorers() -> None:
@@ -129,3 +133,84 @@ def test_lora_affinity_is_refused_where_no_engine_serves_adapters() -> None:
         check_lora(QUEUE_SIZE, [Scorer("queue-scorer", 1), Scorer("lora-affinity-scorer", 1)], False, "r")
     check_lora(LORA_AFFINITY, (), True, "r")
     check_lora(QUEUE_SIZE, (), False, "r")
+
+
+# --- prompts and answers apart ---
+
+
+def types(config: Manifest) -> list[str]:
+    return [plugin["type"] for plugin in config["plugins"]]
+
+
+def scorers_of(config: Manifest, profile: str) -> dict[str, int]:
+    (found,) = (each for each in config["schedulingProfiles"] if each["name"] == profile)
+    return {plugin["pluginRef"]: plugin["weight"] for plugin in found["plugins"] if "weight" in plugin}
+
+
+@pytest.mark.parametrize("release", [pytest.param(OLD, id="0.7"), pytest.param(NEW, id="0.10")])
+def test_prefillers_and_decoders_are_told_apart_by_the_labels_that_their_pods_carry(release: Release) -> None:
+    config = PD_DISAGGREGATION.compile(release, min_uncached_prompt_tokens=16)
+
+    filters = {each["name"]: each["plugins"][0]["pluginRef"] for each in config["schedulingProfiles"]}
+    assert filters == {"prefill": "prefill-filter", "decode": "decode-filter"}
+    for side, label in (("prefill", release.sides.prefiller), ("decode", release.sides.decoder)):
+        wanted = release.plugins[filters[side]].labels
+        assert wanted is not None
+        assert (wanted.key, label in wanted.values) == (release.sides.label, True)
+
+
+@pytest.mark.parametrize("release", [pytest.param(OLD, id="0.7"), pytest.param(NEW, id="0.10")])
+def test_who_decides_is_made_before_who_asks_it(release: Release) -> None:
+    names = types(PD_DISAGGREGATION.compile(release, min_uncached_prompt_tokens=16))
+
+    assert names.index("prefix-based-pd-decider") < names.index("disagg-profile-handler")
+
+
+def test_a_prompt_is_worth_a_prefiller_from_so_many_uncached_tokens_on() -> None:
+    plugins = PD_DISAGGREGATION.compile(OLD, min_uncached_prompt_tokens=64)["plugins"]
+
+    assert {"type": "prefix-based-pd-decider", "parameters": {"nonCachedTokens": 64}} in plugins
+    assert {
+        "type": "disagg-profile-handler",
+        "parameters": {"deciders": {"prefill": "prefix-based-pd-decider"}},
+    } in plugins
+
+
+def test_where_decoders_compute_no_prompt_all_are_sent_to_prefillers() -> None:
+    config = PD_DISAGGREGATION.compile(OLD, engine="sglang")
+
+    assert "always-disagg-pd-decider" in types(config)
+    assert "prefix-based-pd-decider" not in types(config)
+    assert config["featureGates"] == ["dataLayer"]
+
+
+def test_each_release_says_in_its_own_way_what_is_cached_and_whom_to_ask() -> None:
+    old, new = (PD_DISAGGREGATION.compile(release, min_uncached_prompt_tokens=1) for release in (OLD, NEW))
+
+    assert old["featureGates"] == ["prepareDataPlugins"]
+    assert "disagg-headers-handler" in types(old)
+    assert "approx-prefix-cache-producer" not in types(old)
+    assert "featureGates" not in new
+    assert "disagg-headers-handler" not in types(new)
+    assert "approx-prefix-cache-producer" in types(new)
+
+
+def test_what_the_decider_reads_is_there_whatever_scorers_the_user_wants() -> None:
+    old, new = (
+        PD_DISAGGREGATION.compile(release, [Scorer("queue-scorer", 3)], min_uncached_prompt_tokens=1)
+        for release in (OLD, NEW)
+    )
+
+    assert "prefix-cache-scorer" in types(old)
+    assert "approx-prefix-cache-producer" in types(new)
+    for config in (old, new):
+        assert scorers_of(config, "prefill") == scorers_of(config, "decode") == {"queue-scorer": 3}
+
+
+def test_decoders_are_also_picked_by_how_full_their_caches_are() -> None:
+    config = PD_DISAGGREGATION.compile(OLD, min_uncached_prompt_tokens=1)
+
+    assert scorers_of(config, "prefill") == {"prefix-cache-scorer": 2, "queue-scorer": 1}
+    assert scorers_of(config, "decode") == {
+        "prefix-cache-scorer": 2, "queue-scorer": 1, "kv-cache-utilization-scorer": 1,
+    }  # fmt: skip

@@ -7,7 +7,7 @@ and a third party adds one in a file of its own (`examples/plugins/`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Protocol
@@ -25,6 +25,31 @@ class Evidence:
     """Such as "the command is `vllm serve`"."""
     is_sure: bool = True
     """False if only the image's name says so: the user is told then what was assumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """What answers in place of a decoder's engine, and has a prefiller compute the prompt first if it is told so."""
+
+    port: int
+    """Where it answers: the service's serving port."""
+    protocol: str
+    """How it has the KV cache handed over, as the sidecar calls it: nixlv2, sglang and others."""
+    env: tuple[Manifest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """How a prefiller or a decoder hands the KV cache over, as far as its words say."""
+
+    connector: str
+    """As the engine calls it; one for both sides."""
+    shared: Mapping[str, str | None] = field(default_factory=dict)
+    """What must be the same on both sides, by what users write it with; None: its value cannot be told."""
+    divisible: Mapping[str, int | None] = field(default_factory=dict)
+    """Sizes of which one side's must divide the other's, in the same way."""
+    answers_alone: bool = True
+    """Whether a decoder answers a prompt that no prefiller has computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +74,15 @@ class Launch:
     """Processes of one pod talk through /dev/shm, of which a container has 64 MiB by default."""
     warnings: tuple[str, ...] = ()
     """What looks like a mistake and may be none; for the user to read."""
+    transfer: Transfer | None = None
+    """Of a prefiller or a decoder; None: nothing is known of it, and the user's template must see to it."""
+    sidecar: Sidecar | None = None
+    """Of a decoder: what stands before `port` in its pod."""
+
+    @property
+    def serving_port(self) -> int | None:
+        """Where the pod answers HTTP."""
+        return self.port if self.sidecar is None else self.sidecar.port
 
 
 class Engine(Protocol):
@@ -66,7 +100,8 @@ class Engine(Protocol):
     def leader(self, container: Manifest, role: Role) -> Launch:
         """The process that answers: the only one of a copy on one node, else the first of `role.nodes_per_replica`.
 
-        Raises InvalidSpec for what cannot work, with what to write instead.
+        Of a prefiller or a decoder it hands the KV cache over by `role.connector`, or by the engine's own default
+        (`apart.handing_over`). Raises InvalidSpec for what cannot work, with what to write instead.
         """
         ...
 

@@ -196,6 +196,12 @@ def flags(argv: Sequence[str], options: Iterable[Option], start: int = 0) -> Fla
     return Flags(tuple(found))
 
 
+def following(argv: Sequence[str], start: int) -> tuple[str, ...]:
+    """The words from `start` on, up to the next flag: all values of a flag that takes several."""
+    end = next((at for at in range(start, len(argv)) if not _is_value(argv[at])), len(argv))
+    return tuple(argv[start:end])
+
+
 def _taken_apart(word: str) -> tuple[str, str | None]:
     """How the flag `word` is spelled, and the value that is written into the same word."""
     if short := re.fullmatch(r"(-[A-Za-z])([0-9]+)", word):

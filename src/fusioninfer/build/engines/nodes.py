@@ -37,27 +37,33 @@ def refuse_backend(role: Role, engine: str) -> None:
         raise InvalidSpec(f"{role.path}.multinode.backend", f"{role.backend!r}: {engine} has no backends; remove it")
 
 
-def check_is_known(program: Program, container: Manifest, role: Role, written_as: str) -> None:
-    """Several nodes need flags of their own, appended to words that are known to be the engine's."""
+def check_is_known(
+    program: Program, container: Manifest, role: Role, written_as: str, purpose: str = "for several nodes"
+) -> None:
+    """What is done for `purpose` takes flags, appended to words that are known to be the engine's."""
     if program.start is not None:
         return
     where = field_of(container, role)
     if program.is_in_shell:
         raise InvalidSpec(
             where,
-            "a shell's script cannot be completed for several nodes: write command and args as lists, such as "
-            f"{written_as}, or {ITS_OWN_WAY}",
+            f"a shell's script cannot be completed {purpose}: write command and args as lists, such as "
+            f"{written_as}, or {_own_way(role)}",
         )
     if not program.words:
         raise InvalidSpec(
             where,
-            "empty: flags for several nodes are appended to args, and in their presence the image's own default "
+            f"empty: flags {purpose} are appended to args, and in their presence the image's own default "
             f"args do not count; write the model in args, such as {written_as}",
         )
     raise InvalidSpec(
         where,
-        f"it cannot be told which of these words the engine reads: write {written_as}, or {ITS_OWN_WAY}",
+        f"it cannot be told which of these words the engine reads: write {written_as}, or {_own_way(role)}",
     )
+
+
+def _own_way(role: Role) -> str:
+    return ITS_OWN_WAY if role.nodes_per_replica > 1 else "engine: custom"
 
 
 def user_finds_nodes(flags: Flags, family: tuple[str, str, str], container: Manifest, role: Role) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from fusioninfer.api.service import InvalidSpec, Manifest, Role
 from fusioninfer.build.engines import Engine, Evidence, Launch
+from fusioninfer.build.engines.apart import is_apart
 from fusioninfer.build.engines.argv import Option, flags_of, image, is_left_to_image, port_of, program, words
 from fusioninfer.build.engines.nodes import ITS_OWN_WAY, refuse_backend, shares_memory
 
@@ -40,6 +41,7 @@ class TRTLLM:
 
     def leader(self, container: Manifest, role: Role) -> Launch:
         _check_one_node(role)
+        _check_whole(role)
         server = program(container, _after_name)
         read = flags_of(server, OPTIONS)
         host = () if server.start is None or read.has("--host") else ("--host", "0.0.0.0")
@@ -69,6 +71,16 @@ def _check_one_node(role: Role) -> None:
     refuse_backend(role, "trtllm")
     if role.nodes_per_replica > 1:
         raise _several_nodes(role)
+
+
+def _check_whole(role: Role) -> None:
+    """Its own router of prompts and answers wants every server's address in a file, before any of them is there."""
+    if is_apart(role):
+        raise InvalidSpec(
+            f"{role.path}.componentType",
+            f"{role.component_type!r}: trtllm hands the KV cache over only under an orchestrator with a fixed list of "
+            "servers; write a worker, run vllm or sglang, or engine: custom with all of the transfer in the template",
+        )
 
 
 def _several_nodes(role: Role) -> InvalidSpec:

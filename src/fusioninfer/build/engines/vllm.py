@@ -15,11 +15,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from fusioninfer.api.service import InvalidSpec, Manifest, Role
 from fusioninfer.build.ending import finish_seconds
 from fusioninfer.build.engines import Engine, Evidence, Launch
+from fusioninfer.build.engines.apart import handing_over, is_apart
 from fusioninfer.build.engines.argv import (
     Flags,
     Option,
@@ -42,6 +44,7 @@ from fusioninfer.build.engines.nodes import (
     shares_memory,
     user_finds_nodes,
 )
+from fusioninfer.build.engines.vllm_transfer import handover
 
 DEFAULT_PORT = 8000
 MASTER_PORT = 29501
@@ -88,6 +91,7 @@ OPTIONS = (
     Option("--grpc", takes_value=False),
     Option("--grpc-port"),
     Option("--shutdown-timeout"),
+    Option("--host"),
     Option("--config"),
 )
 
@@ -118,7 +122,7 @@ class VLLM:
             _check_several_nodes(server, read, container, role)
             added = (*_finding_each_other(read, container, role, rank="0", address="$(VLLM_HOST_IP)"), *added)
         port = port_of(server, container, DEFAULT_PORT)
-        return Launch(
+        launch = Launch(
             port=port,
             args=(*(container.get("args") or ()), *added),
             alive=_health(port),
@@ -130,6 +134,7 @@ class VLLM:
                 *_entry_point_twice(server, container),
             ),
         )
+        return _apart(launch, server, read, container, role)
 
     def worker(self, container: Manifest, role: Role) -> Launch:
         """Its words are the leader's, but for its rank; `vllm serve` is what knows --headless.
@@ -144,7 +149,7 @@ class VLLM:
         ours = _finding_each_other(read, container, role, rank=WORKER_INDEX, address=LEADER_ADDRESS)
         if read.is_on("--data-parallel-hybrid-lb"):
             port = port_of(server, container, DEFAULT_PORT)
-            return Launch(
+            launch = Launch(
                 port=port,
                 args=(*(container.get("args") or ()), *ours, *_shutdown_timeout(server, read, container, role)),
                 alive=_health(port),
@@ -152,10 +157,12 @@ class VLLM:
                 env=_env(role),
                 needs_shared_memory=True,
             )
+            return _apart(launch, server, read, container, role)
         command, args = _headless(server, read)
-        return Launch(
+        launch = Launch(
             port=None, command=command, args=(*args, *ours, "--headless"), env=_env(role), needs_shared_memory=True
         )
+        return _apart(launch, server, read, container, role)
 
 
 # --- what is read -------------------------------------------------------------------------------------------------
@@ -215,11 +222,35 @@ def _env(role: Role) -> tuple[Manifest, ...]:
     return timeout, pod_ip("VLLM_HOST_IP")
 
 
+def _apart(launch: Launch, server: Program, read: Flags, container: Manifest, role: Role) -> Launch:
+    """`launch` of any process of a copy, which hands the KV cache over if its role computes prompts or answers only.
+
+    All processes of a copy are told the same, since each holds a part of the cache.
+    """
+    if not is_apart(role):
+        return launch
+    check_is_known(server, container, role, '["vllm", "serve", "<model>"]', "to hand over the KV cache")
+    _check_is_reached(read, container, role)
+    given = handover(server, container, role)
+    told = replace(launch, args=(*launch.args, *given.args), env=(*launch.env, *given.env))
+    return handing_over(told, role, given.transfer, given.protocol)
+
+
+def _check_is_reached(read: Flags, container: Manifest, role: Role) -> None:
+    """A decoder's sidecar asks the engine at localhost."""
+    host = read.value("--host")
+    if role.component_type == "decoder" and host not in (None, "0.0.0.0", "::", "localhost", "127.0.0.1"):
+        raise InvalidSpec(
+            field_of(container, role),
+            f"--host {host}: a decoder's sidecar asks the engine at localhost; remove it, or write 0.0.0.0",
+        )
+
+
 def _shutdown_timeout(server: Program, read: Flags, container: Manifest, role: Role) -> tuple[str, ...]:
     """Requests are finished, within the pod's time to end; known since vLLM 0.18, fatal to servers before it."""
     if server.start is None or read.has("--shutdown-timeout") or _is_older_than_0_18(container):
         return ()
-    return "--shutdown-timeout", str(finish_seconds(role.template["spec"], container))
+    return "--shutdown-timeout", str(finish_seconds(role.template["spec"], container, role.component_type))
 
 
 def _finding_each_other(

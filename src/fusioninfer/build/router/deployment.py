@@ -7,12 +7,12 @@ Beside Envoy the picker is a native sidecar: it is there before Envoy takes requ
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from fusioninfer.api import hashes, names
 from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Router
 from fusioninfer.build import ending
-from fusioninfer.build.entry import direct_selector
 from fusioninfer.build.metadata import child_metadata
 from fusioninfer.build.router.envoy import ALIVE_PATH, ENVOY_IMAGE, READY_PATH, envoy_arguments, pause_seconds
 from fusioninfer.build.router.merge import merged_template
@@ -25,22 +25,28 @@ ENVOY = "envoy"
 
 
 def router_deployment(
-    service: InferenceService, router: Router, release: Release, config: Manifest, port: int
+    service: InferenceService,
+    router: Router,
+    release: Release,
+    config: Manifest,
+    port: int,
+    selector: Mapping[str, str],
 ) -> Manifest:
     """The Deployment; a new pod is ready before an old one ends, so that a change loses no request.
 
-    What the picker is told of the engines, in `config` and by `port`, counts as the user's words: it is of no use once
-    the engines have changed.
+    What the picker is told of the engines, in `config`, by `port`, and by `selector` where no pool says it, counts as
+    the user's words: it is of no use once the engines have changed.
     """
     name, labels = names.workload(service.name, router.name), names.router_labels(service.name, router.name)
-    picker = _picker(service, router, release, config, port)
+    picker = _picker(service, router, release, config, port, selector)
     written = (router.template or {}).get("spec") or {}
     run = _with_envoy if router.route is None else _alone
     template = _template(service, router, run(picker, release, ending.grace_seconds(written)))
     mark = {names.TEMPLATE: hashes.of(template)}
     metadata = template["metadata"]
     marked = {**template, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **mark}}}
-    annotations = {names.ROLE_INPUT: hashes.of([router.input_hash, _of_engines(config), port]), **mark}
+    told = [_of_engines(config), port, *([] if release.needs_pool else [selector])]
+    annotations = {names.ROLE_INPUT: hashes.of([router.input_hash, *told]), **mark}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -129,12 +135,19 @@ _LOCKED: Manifest = {
 """With the pod's securityContext, what Pod Security `restricted` asks for."""
 
 
-def _picker(service: InferenceService, router: Router, release: Release, config: Manifest, port: int) -> Manifest:
+def _picker(
+    service: InferenceService,
+    router: Router,
+    release: Release,
+    config: Manifest,
+    port: int,
+    selector: Mapping[str, str],
+) -> Manifest:
     words = release.arguments(
         config=_text(config),
         namespace=service.namespace,
         pool=names.workload(service.name, router.name) if release.needs_pool else None,
-        selector=direct_selector(service),
+        selector=selector,
         port=port,
     )
     probe = {"grpc": {"port": release.ports.health, "service": release.health_service}, "timeoutSeconds": 2}

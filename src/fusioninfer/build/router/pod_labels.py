@@ -8,13 +8,33 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
+from fusioninfer.api.service import Manifest
 from fusioninfer.build.router.lines import Node
 from fusioninfer.build.router.releases import Labels
 
 PodLabels = Mapping[str, frozenset[str]]
 """The labels that pods of the service carry: keys, and values of each; no value at all stands for any."""
 
+OF_THEIR_MAKERS = (
+    "apps.kubernetes.io/pod-index",
+    "statefulset.kubernetes.io/pod-name",
+    "leaderworkerset.sigs.k8s.io/group-index",
+    "leaderworkerset.sigs.k8s.io/name",
+    "leaderworkerset.sigs.k8s.io/worker-index",
+)
+"""Labels whose values only StatefulSet and LeaderWorkerSet know."""
+
 OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+def labels_of(templates: Iterable[Manifest]) -> PodLabels:
+    """What pods of these templates are labelled with: by us and by the user, and by those who make them."""
+    labels: dict[str, set[str]] = {}
+    for template in templates:
+        for key, value in template["metadata"]["labels"].items():
+            labels.setdefault(key, set()).add(value)
+    made: dict[str, frozenset[str]] = dict.fromkeys(OF_THEIR_MAKERS, frozenset())
+    return {**made, **{key: frozenset(values) for key, values in labels.items()}}
 
 
 def key_problem(key: str, labels: PodLabels) -> str | None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, Manifest, Router
-from fusioninfer.build.entry import direct_selector
 from fusioninfer.build.metadata import child_metadata
 from fusioninfer.build.router.ports import PICKER_PORT
 
 
-def inference_pool(service: InferenceService, router: Router, port: int) -> Manifest:
-    """All pods that answer whole requests, at `port`."""
+def inference_pool(
+    service: InferenceService, router: Router, port: int, selector: Mapping[str, str]
+) -> Manifest:  # fmt: skip
+    """All pods with the labels of `selector`, at `port`."""
     name = names.workload(service.name, router.name)
     return {
         "apiVersion": "inference.networking.k8s.io/v1",
         "kind": "InferencePool",
         "metadata": child_metadata(service, name, labels=names.router_labels(service.name, router.name)),
         "spec": {
-            "selector": {"matchLabels": direct_selector(service)},
+            "selector": {"matchLabels": dict(selector)},
             "targetPorts": [{"number": port}],
             "endpointPickerRef": {
                 "group": "",

@@ -126,6 +126,30 @@ class Gate(_Data, frozen=True):
     """The config's section that must be there with it."""
 
 
+class SidecarOf(_Data, frozen=True):
+    """The sidecar of decoders that goes with a picker."""
+
+    image: str
+    flags: tuple[str, ...]
+    """Its arguments; {port}, {enginePort} and {protocol} stand for what is put in."""
+    protocols: tuple[str, ...]
+    """How it can have the KV cache handed over."""
+    env: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def arguments(self, *, port: int, engine_port: int, protocol: str) -> tuple[str, ...]:
+        """Its arguments: it answers at `port`, for the engine at `engine_port`."""
+        values = {"port": port, "enginePort": engine_port, "protocol": protocol}
+        return tuple(word.format_map(values) for word in self.flags)
+
+
+class Sides(_Data, frozen=True):
+    """The pods' label by which its filters tell prefillers from decoders."""
+
+    label: str
+    prefiller: str
+    decoder: str
+
+
 class Config(_Data, frozen=True):
     """Which EndpointPickerConfig it takes. `plugins`, `schedulingProfiles` and `featureGates` are in all of them."""
 
@@ -191,6 +215,8 @@ class Release(_Data, frozen=True):
     is NOT_SERVING, also for liveness, as long as the picker knows no pool."""
     reads: tuple[Reads, ...]
     metrics: Metrics
+    sidecar: SidecarOf
+    sides: Sides
     config: Config
     unknown_parameters: Literal["ignored", "refused"]
     """What most of its plug-ins do with a parameter that they do not know."""

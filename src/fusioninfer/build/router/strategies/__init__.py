@@ -30,11 +30,24 @@ class Strategy(Protocol):
         """Whether it is of use only where an engine serves LoRA adapters."""
         ...
 
-    def compile(self, release: Release, scorers: Sequence[Scorer] = (), engine: str | None = None) -> Manifest:
+    @property
+    def sends_prompts(self) -> bool:
+        """Whether it picks among prefillers too, and so is of use only where there are some."""
+        ...
+
+    def compile(
+        self,
+        release: Release,
+        scorers: Sequence[Scorer] = (),
+        engine: str | None = None,
+        min_uncached_prompt_tokens: int | None = None,
+    ) -> Manifest:
         """The EndpointPickerConfig for `release`.
 
         `scorers`, if there are any, instead of the strategy's own; they have passed `checked_scorers`. `engine` is
         whose metrics the pods have, by our name; of those that the release does not know, vLLM's are expected.
+        Where prompts are sent to prefillers, those with fewer tokens than `min_uncached_prompt_tokens` that the
+        decoder has not cached are not; None: all of them are.
         """
         ...
 

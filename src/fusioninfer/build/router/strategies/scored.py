@@ -24,8 +24,15 @@ class Scored:
     name: str
     scorers: tuple[Scorer, ...]
     needs_lora: bool = False
+    sends_prompts: bool = False
 
-    def compile(self, release: Release, scorers: Sequence[Scorer] = (), engine: str | None = None) -> Manifest:
+    def compile(
+        self,
+        release: Release,
+        scorers: Sequence[Scorer] = (),
+        engine: str | None = None,
+        min_uncached_prompt_tokens: int | None = None,
+    ) -> Manifest:
         return scored_config(scorers or self.scorers, release, engine)
 
 
@@ -53,26 +60,38 @@ LORA_AFFINITY = Scored("lora-affinity", (Scorer(LORA_SCORER, 4), Scorer("queue-s
 
 def scored_config(scorers: Sequence[Scorer], release: Release, engine: str | None = None) -> Manifest:
     """One profile: every pod of the pool, scored by `scorers`."""
+    plugins = [*({"type": scorer.type} for scorer in scorers), {"type": PICKER}]
+    return written_config(release, engine, plugins, [profile("default", scorers)])
+
+
+def profile(name: str, scorers: Sequence[Scorer], *filters: str) -> Manifest:
+    """A profile by which the pod with the highest sum of `scorers` is picked among those that pass all `filters`."""
+    return {
+        "name": name,
+        "plugins": [
+            *({"pluginRef": kind} for kind in filters),
+            *({"pluginRef": scorer.type, "weight": scorer.weight} for scorer in scorers),
+            {"pluginRef": PICKER},
+        ],
+    }
+
+
+def written_config(
+    release: Release,
+    engine: str | None,
+    plugins: Sequence[Manifest],
+    profiles: Sequence[Manifest],
+    gates: Sequence[str] = (),
+) -> Manifest:
+    """A whole config of `plugins` and `profiles`, with what reads the metrics of `engine`; `gates` must be on."""
     metrics = _metrics_of(engine, release)
-    gates = {"featureGates": [release.metrics.gate]} if metrics and release.metrics.gate else {}
+    switched = [*gates, *([release.metrics.gate] if metrics and release.metrics.gate else ())]
     return {
         "apiVersion": release.config.api_versions[0],
         "kind": release.config.kind,
-        **gates,
-        "plugins": [
-            *({"type": scorer.type} for scorer in scorers),
-            {"type": PICKER},
-            *metrics,
-        ],
-        "schedulingProfiles": [
-            {
-                "name": "default",
-                "plugins": [
-                    *({"pluginRef": scorer.type, "weight": scorer.weight} for scorer in scorers),
-                    {"pluginRef": PICKER},
-                ],
-            }
-        ],
+        **({"featureGates": switched} if switched else {}),
+        "plugins": [*plugins, *metrics],
+        "schedulingProfiles": list(profiles),
         **({release.metrics.section: _sources(release)} if metrics else {}),
     }
 
