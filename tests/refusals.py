@@ -651,7 +651,6 @@ SIZES = (
     ),
 )  # fmt: skip
 
-<<<<<<< HEAD
 APART = (
     Refusal(
         "disaggregation of a worker", service(disaggregation={"connector": "nixl"}), "spec.disaggregation", None,
@@ -671,9 +670,6 @@ APART = (
 
 REFUSALS: tuple[Refusal, ...] = (
     *APART,
-=======
-REFUSALS: tuple[Refusal, ...] = (
->>>>>>> gateway-tests
     *TOPOLOGY,
     *NAMES,
     *COUNTS,
@@ -681,10 +677,7 @@ REFUSALS: tuple[Refusal, ...] = (
     *UNKNOWN,
     *TEMPLATES,
     *ROUTERS,
-<<<<<<< HEAD
-=======
     *GATEWAYS,
->>>>>>> gateway-tests
     *GANGS,
     *SIZES,
 )
