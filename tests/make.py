@@ -87,12 +87,12 @@ def with_own_gateway(route: Manifest | None = None, gateway: Manifest | None = N
     )
 
 
-def told(*kinds: str, generation: int = 1, **changes: str) -> list[Manifest]:
+def told(*kinds: str, **changes: str) -> list[Manifest]:
     """Conditions of those kinds that a gateway's controller writes, each True but for `changes`: `status/reason`."""
     found = {kind: (changes.get(kind) or f"True/{kind}").partition("/") for kind in kinds}
     return [
         {"type": kind, "status": status, "reason": reason, "message": f"{kind}, as it said",
-         "observedGeneration": generation, "lastTransitionTime": "2026-11-24T12:00:00Z"}
+         "observedGeneration": 1, "lastTransitionTime": "2026-11-24T12:00:00Z"}
         for kind, (status, _, reason) in found.items()
     ]  # fmt: skip
 

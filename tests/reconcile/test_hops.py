@@ -221,7 +221,8 @@ def test_a_closed_hop_closes_the_service_with_its_controllers_words(
 def test_what_was_said_of_an_earlier_version_is_not_said_of_this_one(kind: str) -> None:
     hop = {"HTTPRoute": "Route", "InferencePool": "Pool", "Gateway": "Gateway"}[kind]
 
-    changed = seen(OWN, **{kind: {"metadata": {"generation": 2}}})
+    changes: Any = {kind: {"metadata": {"generation": 2}}}
+    changed = seen(OWN, **changes)
 
     assert answer(changed) == f"False/{hop}Pending"
     assert said(changed).message.endswith(": its present version was not looked at yet")

@@ -602,3 +602,73 @@ class Deployments:
             if not _is_ready(pods[pod]) or ready > replicas:
                 ready -= _is_ready(pods[pod])
                 await self.kube.send(Request("DELETE", PODS.path(NAMESPACE, pod)))
+
+
+# --- gateways -----------------------------------------------------------------------------------------------------
+
+ACCEPTED_SECONDS = 1.0
+REWRITTEN_SECONDS = 1.0
+
+
+class Gateways:
+    """The controller of every gateway that there is, of the user's own and of ours.
+
+    It takes on each Gateway, route and pool ACCEPTED_SECONDS after it has first seen it, whatever they say, and writes
+    the same again every REWRITTEN_SECONDS with another time, as real ones do when they resync. It leads no request
+    anywhere, knows no listeners, hostnames and grants, and never refuses. A pool is told of by the gateways of the
+    routes that lead to it, and of none when there is none left.
+    """
+
+    def __init__(self, kube: Kube) -> None:
+        self.writes = 0
+        self._kube = kube
+        self._user = User(kube)
+        self._due: dict[tuple[str, int], float] = {}
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(STEP_SECONDS)
+            with suppress(errors.NotFound):  # its kinds are not installed, or something is gone meanwhile
+                await self.step()
+
+    async def step(self) -> None:
+        for gateway in filter(self._is_due, await self._user.objects(GATEWAYS)):
+            conditions = self._conditions(gateway, "Accepted", "Programmed")
+            await self._write(GATEWAYS, gateway, conditions=conditions, addresses=[{"value": "192.0.2.7"}])
+        routes = await self._user.objects(HTTP_ROUTES)
+        for route in filter(self._is_due, routes):
+            await self._write(HTTP_ROUTES, route, parents=self._parents(route, _named_by(route)))
+        for pool in filter(self._is_due, await self._user.objects(POOLS)):
+            leading = [route for route in routes if _leads_to(route, pool)]
+            parents = [parent for route in leading for parent in _named_by(route)]
+            if parents or pool.get("status", {}).get("parents"):
+                await self._write(POOLS, pool, parents=self._parents(pool, parents))
+
+    def _is_due(self, live: Manifest) -> bool:
+        version, now = (live["metadata"]["uid"], live["metadata"]["generation"]), virtual.clock()
+        if now < self._due.setdefault(version, now + ACCEPTED_SECONDS):
+            return False
+        self._due[version] = now + REWRITTEN_SECONDS
+        return True
+
+    def _parents(self, live: Manifest, parents: Iterable[Manifest]) -> list[Manifest]:
+        said = self._conditions(live, "Accepted", "ResolvedRefs")
+        return [{"parentRef": one, "controllerName": "played/gateways", "conditions": said} for one in parents]
+
+    def _conditions(self, live: Manifest, *kinds: str) -> list[Manifest]:
+        of_it = {"observedGeneration": live["metadata"]["generation"], "lastTransitionTime": f"{virtual.clock():.0f}"}
+        return [{"type": kind, "status": "True", "reason": kind, "message": "", **of_it} for kind in kinds]
+
+    async def _write(self, resource: Resource, live: Manifest, **status: Any) -> None:
+        self.writes += 1
+        await _merge(self._kube, "gateways", resource, live["metadata"]["name"], {"status": status}, "status")
+
+
+def _named_by(route: Manifest) -> list[Manifest]:
+    parents: list[Manifest] = route["spec"]["parentRefs"]
+    return parents
+
+
+def _leads_to(route: Manifest, pool: Manifest) -> bool:
+    backends = [backend for rule in route["spec"]["rules"] for backend in rule.get("backendRefs", ())]
+    return any(b.get("kind") == POOLS.kind and b["name"] == pool["metadata"]["name"] for b in backends)

@@ -264,13 +264,15 @@ def test_a_users_words_about_the_picker_are_heard() -> None:
     assert log == {"name": "log", "image": "log:1"}
 
 
-def test_words_about_an_envoy_that_is_not_there_are_refused() -> None:
+@pytest.mark.parametrize("envoy", [{"resources": {}}, {"image": "mirror/envoy:1"}], ids=["no image", "an image"])
+@pytest.mark.parametrize("kind", ["containers", "initContainers"])
+def test_words_about_an_envoy_that_is_not_there_are_refused(kind: str, envoy: Manifest) -> None:
     with pytest.raises(InvalidSpec) as caught:
-        pods(template=make.a_router_template({"name": "epp"}, {"name": "envoy", "resources": {}}))
+        pods(template=make.a_router_template(**{kind: [{"name": "epp"}, {"name": "envoy", **envoy}]}))
 
-    assert caught.value.field == "spec.roles[1].template.spec.containers[1]"
+    assert caught.value.field == f"spec.roles[1].template.spec.{kind}[1]"
     assert caught.value.problem == (
-        "the router has no container 'envoy', only epp; a container of your own needs an image"
+        "behind a gateway the router has no Envoy of its own, the picker `epp` is alone; remove it"
     )
 
 

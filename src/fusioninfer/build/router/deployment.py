@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusioninfer.api import hashes, names
-from fusioninfer.api.service import InferenceService, Manifest, Router
+from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Router
 from fusioninfer.build import ending
 from fusioninfer.build.metadata import child_metadata
 from fusioninfer.build.router.envoy import ALIVE_PATH, ENVOY_IMAGE, READY_PATH, envoy_arguments, pause_seconds
@@ -106,9 +106,22 @@ def _template(service: InferenceService, router: Router, containers: Manifest) -
             **containers,
         },
     }
+    if router.route is not None:
+        _refuse_an_envoy(router)
     template = ours if router.template is None else merged_template(ours, router.template, f"{router.path}.template")
     template["metadata"]["labels"] |= names.router_labels(service.name, router.name)
     return template
+
+
+def _refuse_an_envoy(router: Router) -> None:
+    """With an image it would be taken for a container of the user's own, and run without any configuration."""
+    for kind in ("initContainers", "containers"):
+        for index, container in enumerate(((router.template or {}).get("spec") or {}).get(kind) or []):
+            if container["name"] == ENVOY:
+                raise InvalidSpec(
+                    f"{router.path}.template.spec.{kind}[{index}]",
+                    "behind a gateway the router has no Envoy of its own, the picker `epp` is alone; remove it",
+                )
 
 
 NOBODY = 65532
