@@ -48,7 +48,7 @@ def engine(*words: str, env: Iterable[Manifest] = ()) -> Manifest:
 
 def pods(namespace: Namespace, side: str) -> dict[str, Manifest]:
     found = namespace.list("pods", "-l", f"fusioninfer.io/service=apart,fusioninfer.io/role={side}")
-    return {pod["metadata"]["name"]: pod for pod in found}
+    return {pod["metadata"]["name"]: pod for pod in found if "deletionTimestamp" not in pod["metadata"]}
 
 
 def change(namespace: Namespace, service: Manifest) -> None:

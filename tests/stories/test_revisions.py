@@ -60,6 +60,8 @@ class Story(test_router.Story):
         self.seen: list[set[tuple[str, str]]] = []
         self.pools_at_release: list[Manifest] = []
         """Which pods the picker knew when a workload was written."""
+        self.readiness: list[str] = []
+        """What was said of it, one word after the other."""
         self.pools_are_slow = False
         """Writes of pools take ten seconds."""
         plain = self.memory.send
@@ -76,6 +78,8 @@ class Story(test_router.Story):
             answer = await plain(request)
             if request.method != "GET":
                 self.seen.append(await pairs(self.memory))
+            if request.method == "PATCH" and request.path.endswith("/inferenceservices/qwen/status"):
+                self.readiness.append(await self.said("Ready"))
             return answer
 
         self.server.kube = _Sending(self.memory, looking)
@@ -112,8 +116,10 @@ def test_a_new_image_on_both_sides_pairs_no_two_revisions_and_somebody_answers()
         story.seen.clear()
         story.pools_at_release.clear()
 
+        story.readiness.clear()
         await story.user.apply("qwen", *sides("vllm/vllm-openai:v0.33.0"))
         await asyncio.sleep(1)
+        assert story.readiness == ["False/RollingOut"]
         assert (await pool_of(story))[names.COMPONENT_TYPE_LABEL] == "decoder"
         await asyncio.sleep(test_router.SETTLED_SECONDS)
 

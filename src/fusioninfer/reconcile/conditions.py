@@ -377,7 +377,7 @@ def _of_roles(seen: Seen, roles: frozenset[str], words: Callable[[RoleFacts], st
 
 def a_change_is_held(seen: Seen) -> Verdict | None:
     """Of decoders that cannot answer alone."""
-    if not seen.plan.held:
+    if not seen.plan.is_stuck:
         return None
     roles = " and ".join(sorted(seen.plan.held))
     words = (
@@ -385,6 +385,19 @@ def a_change_is_held(seen: Seen) -> Verdict | None:
         "nothing alone; set replicas of one side to 0 until its pods are gone, then back: nothing is answered meanwhile"
     )
     return Verdict("False", "UpdateHeld", words)
+
+
+def a_change_begins(seen: Seen) -> Verdict | None:
+    """Its templates come once no prompt is sent to prefillers any more."""
+    if not seen.plan.held:
+        return None
+    roles = " and ".join(sorted(seen.plan.held))
+    return Verdict("True", "RollingOut", f"role {roles}: first every picker has to know the decoders alone")
+
+
+def a_change_has_not_begun(seen: Seen) -> Verdict | None:
+    verdict = a_change_begins(seen)
+    return verdict and Verdict("False", verdict.reason, verdict.message)
 
 
 def nobody_answers_while_it_loads(seen: Seen) -> Verdict | None:
@@ -502,6 +515,7 @@ PROGRESSING: Sequence[Rule] = (
     workloads_are_replaced,
     a_change_is_held,
     progress_has_stopped,
+    a_change_begins,
     nobody_answers_while_it_loads,
     a_role_is_rolling,
     an_update_is_pending,
@@ -514,6 +528,7 @@ READY: Sequence[Rule] = (
     paused_changes_wait,
     a_role_failed,
     a_change_is_held,
+    a_change_has_not_begun,
     gang_is_not_installed,
     a_kind_is_not_installed,
     gang_is_overridden,

@@ -97,7 +97,9 @@ class Plan:
     decoders_stand_alone: bool = False
     """No prompt is sent to prefillers, since not all pods of both sides have one KV revision."""
     held: frozenset[str] = frozenset()
-    """Roles whose change waits for the user: it would pair those that do not understand each other."""
+    """Roles whose change is not sent yet: it would pair those that do not understand each other."""
+    is_stuck: bool = False
+    """What is held waits for the user."""
     gang_is_uninstalled: bool = False
     """The cluster knows no gangs: no workload is touched, for its new pods would find no scheduler."""
 
@@ -165,7 +167,8 @@ def plan_changes(desired: Desired, snapshot: Snapshot) -> Plan:
         router_is_bypassed=bypassed,
         gang_is_uninstalled=gang_is_uninstalled,
         decoders_stand_alone=paired.is_off,
-        held=paired.held if paired.is_stuck else frozenset(),
+        held=paired.held,
+        is_stuck=paired.is_stuck,
     )
 
 
