@@ -125,6 +125,7 @@ def test_other_routes_are_no_news_for_anybody() -> None:
     async def tell(routes: Routes) -> None:
         await routes.make("other-path", "/web")
         await routes.make("other-gateway", "/default/qwen", parentRefs=[{"name": "private"}])
+        await routes.make("other-listener", "/default/qwen", parentRefs=[{**PUBLIC, "sectionName": "https"}])
         await routes.make("other-host", "/default/qwen", hostnames=["a.example"])
         await routes.change("other-path", "status", status=accepted())
         await routes.delete("other-host")
