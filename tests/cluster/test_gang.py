@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
 
 from tests.cluster.conftest import OPERATOR
 from tests.cluster.harness import (
+    KWOK,
     AuditLog,
     Manifest,
     Namespace,
@@ -86,6 +89,60 @@ def test_ten_pods_wait_for_the_tenth_place_and_then_start_together(namespace: Na
     conditions = namespace.get("podgroup", name)["status"]["conditions"]
     assert {"Unschedulable", "Scheduled"} == {condition["type"] for condition in conditions}
     assert "Unschedulable" not in status
+
+
+def test_both_sides_start_together_each_on_its_kind_of_node_and_the_router_by_itself(
+    namespace: Namespace, audit: AuditLog
+) -> None:
+    """The proposal's second story, whole."""
+    name = "qwen-inference-service"
+    namespace.make_nodes(8, 8, 8, 8, gpu="a100")
+    namespace.make_nodes(4, gpu="l4")
+    service = the_story(namespace)
+    prefill, decode = service["spec"]["roles"]
+    prefill["template"]["spec"]["nodeSelector"]["gpu"] = "a100"
+    decode["template"]["spec"]["nodeSelector"]["gpu"] = "l4"
+    router = {"name": "entry", "componentType": "router", "strategy": "pd-disaggregation", "template": {"spec": KWOK}}
+    service["spec"]["roles"] = [router, prefill, decode]
+    with audit.requests_of(OPERATOR) as requests:
+        namespace.apply(service)
+        namespace.wait(
+            lambda: namespace.condition(name, "Scheduled"), lambda c: "9 fit" in c.get("message", ""), "9 to fit"
+        )
+        of_the_router = [pod for pod in bound(namespace) if pod.startswith(f"{name}-entry-")]
+        assert len(of_the_router) == 1
+        assert bound(namespace) == of_the_router
+        namespace.make_nodes(4, gpu="l4")
+        namespace.wait_ready(name)
+
+    assert asked(namespace, name) == (10, [2, 1])
+    kinds = {node["metadata"]["name"]: node["metadata"]["labels"].get("gpu", "") for node in namespace.list("nodes")}
+    sides = Counter(
+        (pod["metadata"]["labels"]["fusioninfer.io/role"], kinds[pod["spec"]["nodeName"]])
+        for pod in namespace.list("pods")
+        if pod["metadata"]["name"] not in of_the_router
+    )
+    assert sides == {("prefill-servers", "a100"): 8, ("decode-servers", "l4"): 2}
+    assert namespace.condition(name, "RouterReady")["reason"] == "Routing"
+    written = Counter(writes(requests, namespace))
+    del written["patch inferenceservices"]  # it waited for the second node, and said so
+    del written["patch events"]
+    assert sum(written.values()) == 9, written
+
+
+def test_a_whole_service_is_ready_in_thirteen_writes_where_there_is_room(namespace: Namespace, audit: AuditLog) -> None:
+    namespace.make_nodes(8, 8, 8, 8, 8)
+    service = the_story(namespace)
+    service["spec"]["roles"].append({"name": "entry", "componentType": "router", "template": {"spec": KWOK}})
+    with audit.requests_of(OPERATOR) as requests:
+        namespace.apply(service)
+        namespace.wait_ready("qwen-inference-service")
+
+    mine = [entry for entry in requests if is_write(entry) and entry["objectRef"].get("namespace") == namespace.name]
+    moments = sorted(datetime.fromisoformat(entry["requestReceivedTimestamp"]) for entry in mine)
+    # Reasons are told every 2 s: a machine so slow that ten pods take longer hears of them in between.
+    in_between = (moments[-1] - moments[0]).total_seconds() // 2
+    assert len(mine) <= 13 + in_between, Counter(writes(requests, namespace))
 
 
 def test_the_kind_of_node_that_is_short_is_named(namespace: Namespace) -> None:

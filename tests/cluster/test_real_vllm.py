@@ -173,9 +173,9 @@ def test_a_short_prompt_stays_with_the_decoder(sides: Namespace) -> None:
 
 
 def test_without_prefillers_the_decoder_answers_alone_and_the_status_says_so(sides: Namespace) -> None:
-    service = sides.service("sides")
-    service["spec"]["roles"][1]["replicas"] = 0
-    sides.apply(service)
+    spec = sides.service("sides")["spec"]
+    spec["roles"][1]["replicas"] = 0
+    sides.apply({**a_service("sides", template=served()), "spec": spec})
     sides.wait_reason("sides", "RouterReady", "DecodersAlone")
     before = tokens(sides)
 
@@ -183,3 +183,17 @@ def test_without_prefillers_the_decoder_answers_alone_and_the_status_says_so(sid
 
     assert came(before, tokens(sides), "decode")["local_compute"] > 300
     assert sides.condition("sides", "Available")["status"] == "True"
+
+
+def test_without_a_router_the_decoder_answers_at_the_same_address(sides: Namespace) -> None:
+    where, service = address(sides, "sides"), sides.service("sides")
+    decoders = {pod["metadata"]["uid"] for pod in sides.list("pods", "-l", "fusioninfer.io/role=decode")}
+    service["spec"]["roles"].pop(0)
+    sides.apply({**a_service("sides", template=served()), "spec": service["spec"]})
+    sides.wait_reason("sides", "RouterReady", "NotRequested")
+
+    told = sides.wait(lambda: chat_or_nothing(where, LONG, vllm.MODEL_NAME), bool, "an answer")
+
+    assert told == chat(address(sides, "alone"), LONG, vllm.MODEL_NAME, seconds=60)
+    assert "nothing sends it any prompts" in sides.condition("sides", "Accepted")["message"]
+    assert decoders == {pod["metadata"]["uid"] for pod in sides.list("pods", "-l", "fusioninfer.io/role=decode")}

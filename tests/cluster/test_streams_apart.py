@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
@@ -27,12 +28,8 @@ def sides(prefillers: int = 1, decoders: int = 1, block: int = 16, **prefill_env
     """A service of simulated prefillers and decoders; `block` is what makes its KV revision."""
     words = (*SLOWLY, "--block-size", str(block))
     env = [{"name": key, "value": value} for key, value in prefill_env.items()]
-    prefill = {
-        "componentType": "prefiller",
-        "replicas": prefillers,
-        "template": simulator(*words, env=[WHICH_POD, *env]),
-    }
-    decode = {"componentType": "decoder", "replicas": decoders, "template": simulator(*words, env=[WHICH_POD])}
+    prefill = {"componentType": "prefiller", "replicas": prefillers, "template": engine(*words, env=env)}
+    decode = {"componentType": "decoder", "replicas": decoders, "template": engine(*words)}
     roles = [ROUTER, {"name": "prefill", **prefill}, {"name": "decode", "rolloutStrategy": SURGE, **decode}]
     return {
         "apiVersion": "fusioninfer.io/v1alpha1",
@@ -40,6 +37,13 @@ def sides(prefillers: int = 1, decoders: int = 1, block: int = 16, **prefill_env
         "metadata": {"name": "apart"},
         "spec": {"roles": roles, "disaggregation": {"minUncachedPromptTokens": 1}},
     }
+
+
+def engine(*words: str, env: Iterable[Manifest] = ()) -> Manifest:
+    """A template whose pods end within 10 seconds: a prefiller waits for half of it."""
+    template = simulator(*words, env=[WHICH_POD, *env])
+    template["spec"]["terminationGracePeriodSeconds"] = 10
+    return template
 
 
 def pods(namespace: Namespace, side: str) -> dict[str, Manifest]:

@@ -378,3 +378,13 @@ def test_envoy_keeps_the_port_that_the_entry_leads_to_whatever_ports_are_added(p
     (target,) = (port["targetPort"] for port in desired.entry["spec"]["ports"])
     named = {port.get("name") for port in envoy(desired.router.workload["spec"]["template"])["ports"]}
     assert target in named
+
+
+@pytest.mark.parametrize("field", ["args", "command"])
+@pytest.mark.parametrize("name", ["epp", "envoy"])
+def test_arguments_that_would_take_the_configuration_away_are_refused(name: str, field: str) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        template({"name": "mine", "image": "x", "args": ["a"]}, {"name": name, field: ["--v=5"]})
+
+    assert caught.value.field == f"spec.roles[1].template.spec.containers[1].{field}"
+    assert "endpointPickerConfig" in caught.value.problem

@@ -106,22 +106,29 @@ def _template(service: InferenceService, router: Router, containers: Manifest) -
             **containers,
         },
     }
-    if router.route is not None:
-        _refuse_an_envoy(router)
+    _check_containers(router)
     template = ours if router.template is None else merged_template(ours, router.template, f"{router.path}.template")
     template["metadata"]["labels"] |= names.router_labels(service.name, router.name)
     return template
 
 
-def _refuse_an_envoy(router: Router) -> None:
-    """With an image it would be taken for a container of the user's own, and run without any configuration."""
+def _check_containers(router: Router) -> None:
+    """What would take a container's configuration away, or leave an Envoy without any: where we have none, one would be
+    taken for a container of the user's own."""
     for kind in ("initContainers", "containers"):
         for index, container in enumerate(((router.template or {}).get("spec") or {}).get(kind) or []):
-            if container["name"] == ENVOY:
+            path = f"{router.path}.template.spec.{kind}[{index}]"
+            if container["name"] == ENVOY and router.route is not None:
                 raise InvalidSpec(
-                    f"{router.path}.template.spec.{kind}[{index}]",
-                    "behind a gateway the router has no Envoy of its own, the picker `epp` is alone; remove it",
+                    path, "behind a gateway the router has no Envoy of its own, the picker `epp` is alone; remove it"
                 )
+            for field in ("args", "command"):
+                if container["name"] in (PICKER, ENVOY) and container.get(field):
+                    raise InvalidSpec(
+                        f"{path}.{field}",
+                        f"the whole configuration of {container['name']!r} is in its arguments; remove it, and change "
+                        "the picker by strategy, scorers or endpointPickerConfig",
+                    )
 
 
 NOBODY = 65532
