@@ -363,7 +363,7 @@ def a_snapshot(
     service = msgspec.json.decode(msgspec.json.encode(raw or raw_service()), type=Service)
     return Snapshot(
         service,
-        {(live["kind"], live["metadata"]["name"]): _child(live) for live in children},
+        {(live["kind"], live["metadata"]["name"]): child(live) for live in children},
         tuple(decoded_pod(pod) for pod in pods),
         frozenset(unserved),
         tuple(map(decoded_route, rivals)),
@@ -380,7 +380,8 @@ def decoded_stateful_set(live: Manifest) -> StatefulSet:
     return msgspec.json.decode(msgspec.json.encode(live), type=StatefulSet)
 
 
-def _child(live: Manifest) -> Child:
+def child(live: Manifest) -> Child:
+    """`live` as the cache holds it."""
     resource = CHILDREN[live["apiVersion"], live["kind"]]
     kind: type[Child] = READ_AS.get(resource, Owned)
     return msgspec.json.decode(msgspec.json.encode(live), type=kind)

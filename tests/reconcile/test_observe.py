@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 import pytest
@@ -14,6 +15,10 @@ from fusioninfer.reconcile.snapshot import CHILDREN, READ_AS, Deployment, Entry,
 from tests import make
 
 ROUTED = make.desired(make.a_role(), make.a_router(replicas=2), schedulingStrategy=make.GANG)
+
+
+def _kinds(manifests: Iterable[Manifest]) -> set[str]:
+    return {manifest["kind"] for manifest in manifests}
 
 
 def test_no_two_kinds_of_children_are_called_alike() -> None:
@@ -31,6 +36,26 @@ def test_every_child_that_is_made_is_watched_and_known_to_be_the_services(manife
     assert key_of(live) == Key("default", "qwen")
     assert make.a_snapshot().owns(live)
     assert live.metadata.annotations[names.APPLIED]
+
+
+BEHIND = make.desired(make.a_role(), make.with_own_gateway()).router
+assert BEHIND is not None
+OF_GATEWAYS = [one for one in (*BEHIND.manifests, *BEHIND.for_providers) if one["kind"] not in _kinds(ROUTED.manifests)]
+
+
+@pytest.mark.parametrize("manifest", OF_GATEWAYS, ids=[one["kind"] for one in OF_GATEWAYS])
+def test_every_child_behind_a_gateway_is_watched_and_known_to_be_the_services(manifest: Manifest) -> None:
+    live = make.child(make.applied(manifest))
+
+    assert key_of(live) == Key("default", "qwen")
+    assert make.a_snapshot().owns(live)
+    assert live.metadata.annotations[names.APPLIED]
+
+
+def test_all_kinds_of_children_are_among_those_that_were_looked_at() -> None:
+    several = make.desired(make.a_role_of_nodes(2)).manifests
+
+    assert _kinds((*ROUTED.manifests, *OF_GATEWAYS, *several)) == {resource.kind for resource in CHILDREN.values()}
 
 
 def test_a_child_without_our_label_is_nobodys() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from fusioninfer.api.service import Manifest
-from fusioninfer.reconcile.snapshot import Entry, PodGroup, StatefulSet, is_news
+from fusioninfer.reconcile.snapshot import Child, Entry, PodGroup, StatefulSet, is_news
 from tests import make
 
 
@@ -116,6 +116,70 @@ def test_of_a_gang_it_is_no_news(new: Manifest) -> None:
 )
 def test_of_a_gang_it_is_news(new: Manifest) -> None:
     assert is_news(group(GROUP), group(new))
+
+
+# --- what gateways' controllers write on ---
+
+BEHIND = make.desired(make.a_role(), make.with_own_gateway())
+WAYS = {
+    kind: make.open_hop(make.applied(next(one for one in BEHIND.manifests if one["kind"] == kind)))
+    for kind in ("HTTPRoute", "Gateway", "InferencePool")
+}
+
+
+def way(live: Manifest) -> Child:
+    return make.child(live)
+
+
+def told(live: Manifest, **fields: Any) -> Manifest:
+    """`live` with another first condition than its own."""
+    if live["kind"] == "Gateway":
+        first, *others = live["status"]["conditions"]
+        return changed(live, status={"conditions": [{**first, **fields}, *others]})
+    (parent,) = live["status"]["parents"]
+    first, *others = parent["conditions"]
+    return changed(live, status={"parents": [{**parent, "conditions": [{**first, **fields}, *others]}]})
+
+
+@pytest.mark.parametrize("live", WAYS.values(), ids=WAYS)
+def test_what_a_gateways_controller_writes_again_is_no_news(live: Manifest) -> None:
+    fields = {**live["metadata"]["managedFields"][0], "time": "2026-11-24T13:00:00Z"}
+
+    for again in (
+        changed(live, metadata={"resourceVersion": "8"}),
+        told(live, lastTransitionTime="2026-11-24T13:00:00Z"),
+        changed(live, metadata={"managedFields": [fields]}),
+    ):
+        assert not is_news(way(live), way(again))
+
+
+@pytest.mark.parametrize("live", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(
+    "fields",
+    [{"status": "False"}, {"reason": "Pending"}, {"message": "no"}, {"observedGeneration": 2}],
+    ids=["verdict", "reason", "words", "of which version"],
+)
+def test_what_a_gateways_controller_says_otherwise_is_news(live: Manifest, fields: Manifest) -> None:
+    assert is_news(way(live), way(told(live, **fields)))
+
+
+@pytest.mark.parametrize("live", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"generation": 2}, {"uid": "another"}, {"labels": {}}, {"annotations": {}}, {"ownerReferences": []},
+        {"managedFields": []}, {"deletionTimestamp": "2026-11-24T12:00:00Z"},
+    ],
+    ids=lambda metadata: next(iter(metadata)),
+)  # fmt: skip
+def test_what_somebody_does_to_a_way_in_is_news(live: Manifest, metadata: Manifest) -> None:
+    assert is_news(way(live), way(changed(live, metadata=metadata)))
+
+
+def test_a_gateways_new_address_is_news() -> None:
+    live = WAYS["Gateway"]
+
+    assert is_news(way(live), way(changed(live, status={"addresses": [{"value": "192.0.2.8"}]})))
 
 
 # --- everything else ---
