@@ -19,7 +19,7 @@ from bench import minimal, router
 from bench.processes import Usage, usage_of
 from fusioninfer.kube.connection import from_kubeconfig
 from testbed import cluster
-from tests.cluster.harness import AuditLog, Manifest, Namespace, a_service, is_read, is_write, nothing_runs
+from tests.cluster.harness import KWOK, AuditLog, Manifest, Namespace, a_service, is_read, is_write, nothing_runs
 from tools import operator_process
 from tools.operator_process import Kubectl
 
@@ -27,6 +27,7 @@ OPERATOR = f"system:serviceaccount:{operator_process.NAMESPACE}:{operator_proces
 AT_REST = 200
 BURST = 300
 SAMPLES = 100
+WHOLE = 100
 REST_SECONDS = 30
 
 
@@ -83,13 +84,13 @@ def main() -> None:
         bench = Bench(kubectl, AuditLog(Path(status.audit_log)), kubeconfig, Path(folder) / "operator.log")
         print(f"{platform.machine()}, {os.cpu_count()} cores, {time.ctime()}\n")
         print("| what | measured | goal | |\n| --- | --- | --- | --- |", flush=True)
-        for scenario in (latency, at_rest, burst, routing):
+        for scenario in (latency, at_rest, burst, whole, routing):
             for figure in scenario(bench):
                 print(figure, flush=True)
 
 
 def _cluster() -> cluster.Status:
-    parts = ("kwok", "sim", "router", "inference-crds", "--gpu-nodes", "4")
+    parts = ("kwok", "sim", "volcano", "router", "inference-crds", "--gpu-nodes", "4")
     subprocess.run([sys.executable, "-m", "testbed", "up", *parts], check=True, stdout=sys.stderr)
     return cluster.status()
 
@@ -176,6 +177,39 @@ def _burst_figures(wall: float, least: float, idle: Usage, used: Usage, writes: 
     yield Figure(
         f"memory with {BURST} services", f"{used.rss_mebibytes:.0f} MiB", "≤ 120 MiB", used.rss_mebibytes <= 120
     )
+
+
+def whole(bench: Bench) -> Iterator[Figure]:
+    """Prefill and decode apart, a router, a gang: the first of many such services, and the last."""
+    with bench.namespace("bench-whole") as namespace, bench.operator():
+        first = _writes_of(bench, namespace, named(0))
+        namespace.apply(*(_whole_service(named(n)) for n in range(1, WHOLE - 1)))
+        _wait_all_ready(namespace, WHOLE - 1)
+        last = _writes_of(bench, namespace, named(WHOLE - 1))
+    children = sum(1 for entry in first if entry["objectRef"]["resource"] != "inferenceservices")
+    yield Figure("child objects of prefill, decode, router and gang", str(children))
+    for which, writes in (("1st", first), (f"{WHOLE}th", last)):
+        number = len(writes)
+        yield Figure(f"their writes until Ready, {which} of {WHOLE} services", str(number), "≤ 13", number <= 13)
+
+
+def _writes_of(bench: Bench, namespace: Namespace, name: str) -> list[Manifest]:
+    """What is written until the service `name` is Ready."""
+    with bench.audit.requests_of(OPERATOR) as requests:
+        namespace.apply(_whole_service(name))
+        namespace.wait_ready(name, 60)
+    mine = (entry for entry in requests if entry["objectRef"].get("name", "").split(".")[0].startswith(name))
+    return [entry for entry in mine if is_write(entry) and entry["objectRef"]["resource"] != "events"]
+
+
+def _whole_service(name: str) -> Manifest:
+    entry = {"name": "entry", "componentType": "router", "template": {"spec": KWOK}}
+    sides = [
+        {"name": name, "componentType": kind, "replicas": 1, "template": nothing_runs(args=["--model", "qwen"])}
+        for name, kind in (("prefill", "prefiller"), ("decode", "decoder"))
+    ]
+    service = a_service(name, template=nothing_runs(), replicas=1)
+    return {**service, "spec": {"schedulingStrategy": {"schedulerName": "volcano"}, "roles": [entry, *sides]}}
 
 
 def routing(bench: Bench) -> Iterator[Figure]:
