@@ -243,9 +243,24 @@ def test_a_route_that_the_api_server_refuses_is_told_in_its_words(namespace: Nam
 OF_PROVIDERS = tuple(resource.kind.lower() for resource in FOR_PROVIDERS)
 
 
+def wait_followed(namespace: Namespace) -> None:
+    """Until the operator knows that there are these kinds, seconds after they are served: it makes some then.
+
+    Strangers' objects that were there before would never be met, and `get` on these kinds would be a right unused.
+    """
+    probe = behind("probe", gateway={"gatewayClassName": CLASS})
+    for role in probe["spec"]["roles"]:
+        role["replicas"] = 0
+    namespace.apply(probe)
+    for kind in OF_PROVIDERS:
+        namespace.wait(lambda kind=kind: namespace.list(kind), bool, f"{kind} to be made")  # type: ignore[misc]
+    namespace("delete", "inferenceservice", "probe")
+
+
 def test_what_only_some_gateways_need_is_made_where_its_kinds_are_served_and_strangers_are_left_alone(
     providers: None, namespace: Namespace
 ) -> None:
+    wait_followed(namespace)
     strangers = [
         {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "some-entry"}}
         for resource in FOR_PROVIDERS
