@@ -34,7 +34,10 @@ def inference_pool(
 
 
 def picker_service(service: InferenceService, router: Router) -> Manifest:
-    """Where a gateway asks the picker; the pool has to name it, whoever asks."""
+    """Where a gateway asks the picker; the pool has to name it, whoever asks.
+
+    Without an appProtocol: gateways know how to speak to a picker, by TLS, and h2c would say that it is in the clear.
+    """
     labels = names.router_labels(service.name, router.name)
     return {
         "apiVersion": "v1",
@@ -42,13 +45,7 @@ def picker_service(service: InferenceService, router: Router) -> Manifest:
         "metadata": child_metadata(service, names.workload(service.name, router.name), labels=labels),
         "spec": {
             "ports": [
-                {
-                    "name": "grpc-ext-proc",
-                    "port": PICKER_PORT,
-                    "targetPort": PICKER_PORT,
-                    "protocol": "TCP",
-                    "appProtocol": "kubernetes.io/h2c",
-                }
+                {"name": "grpc-ext-proc", "port": PICKER_PORT, "targetPort": PICKER_PORT, "protocol": "TCP"},
             ],
             "selector": labels,
         },
