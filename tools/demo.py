@@ -88,11 +88,13 @@ def example(what: str) -> Path:
 
 
 ROLES = {
-    "vllm": [{"name": "inference", "componentType": "worker", "replicas": 1, "template": vllm.template()}],
+    "vllm": [
+        {"name": "inference", "componentType": "worker", "engine": "vllm", "replicas": 1, "template": vllm.template()}
+    ],
     "pd": [
         {"name": "entry", "componentType": "router"},
-        {"name": "prefill", "componentType": "prefiller", "replicas": 2, "template": vllm.template()},
-        {"name": "decode", "componentType": "decoder", "replicas": 1, "template": vllm.template()},
+        {"name": "prefill", "componentType": "prefiller", "engine": "vllm", "replicas": 2, "template": vllm.template()},
+        {"name": "decode", "componentType": "decoder", "engine": "vllm", "replicas": 1, "template": vllm.template()},
     ],
 }
 
@@ -143,11 +145,13 @@ def chat(kubectl: Kubectl, model: str, question: str) -> str:
 
 
 def next_steps(kubectl: Kubectl, file: Path) -> str:
+    roles = yaml.safe_load(file.read_text())["spec"]["roles"]
+    engine = next(index for index, role in enumerate(roles) if role["componentType"] != "router")
     return f"""\
 export KUBECONFIG={kubectl.kubeconfig} PATH="$PATH:{kubectl.program.parent}:$PWD/.venv/bin"
 kubectl get fi {SERVICE}
 kubectl explain inferenceservice.spec.roles
-kubectl patch fi {SERVICE} --type json -p '[{{"op": "replace", "path": "/spec/roles/0/replicas", "value": 2}}]'
+kubectl patch fi {SERVICE} --type json -p '[{{"op": "replace", "path": "/spec/roles/{engine}/replicas", "value": 3}}]'
 fusioninfer status {SERVICE} --watch
 fusioninfer render -f {file}
 tail -f {LOG}
