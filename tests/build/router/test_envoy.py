@@ -172,6 +172,9 @@ async def test_a_connection_is_told_to_end_after_a_while_and_never_within_an_ans
 async def test_more_connections_than_there_may_be_are_closed_and_the_kubelet_still_has_its_own(tmp_path: Path) -> None:
     async with a_way(tmp_path, _few_connections) as way:
         held = [await asyncio.open_connection("127.0.0.1", way.at.entry) for _ in range(2)]
+        for reader, writer in held:  # with an answer Envoy has taken the connection, and not only the kernel
+            writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 ")
         with pytest.raises(aiohttp.ClientError):
             await way.ask()
         ready = await way.probe(envoy.READY_PATH)
