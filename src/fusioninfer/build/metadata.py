@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fusioninfer.api import names, types
-from fusioninfer.api.service import InferenceService, Manifest
+from fusioninfer.api.service import InferenceService, Manifest, Router
 
 
 def child_metadata(
@@ -32,3 +32,9 @@ def child_metadata(
             }
         ],
     }
+
+
+def router_metadata(service: InferenceService, router: Router) -> Manifest:
+    """The metadata of one of the router's objects: all of them have one name."""
+    name, labels = names.workload(service.name, router.name), names.router_labels(service.name, router.name)
+    return child_metadata(service, name, labels=labels)

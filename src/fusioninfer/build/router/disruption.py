@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, Manifest, Router
-from fusioninfer.build.metadata import child_metadata
+from fusioninfer.build.metadata import router_metadata
 
 
 def disruption_budget(service: InferenceService, router: Router) -> Manifest:
@@ -13,6 +13,6 @@ def disruption_budget(service: InferenceService, router: Router) -> Manifest:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": child_metadata(service, names.workload(service.name, router.name), labels=labels),
+        "metadata": router_metadata(service, router),
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels}},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, Manifest, Router
-from fusioninfer.build.metadata import child_metadata
+from fusioninfer.build.metadata import router_metadata
 
 HTTP_LISTENER: Manifest = {
     "name": names.PORT_NAME,
@@ -16,10 +16,9 @@ HTTP_LISTENER: Manifest = {
 
 def gateway(service: InferenceService, router: Router, spec: Manifest) -> Manifest:
     """As the user wrote it; without listeners it listens for HTTP at port 80."""
-    name = names.workload(service.name, router.name)
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
-        "metadata": child_metadata(service, name, labels=names.router_labels(service.name, router.name)),
+        "metadata": router_metadata(service, router),
         "spec": {**spec, "listeners": spec.get("listeners") or [HTTP_LISTENER]},
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, Manifest, Router
-from fusioninfer.build.metadata import child_metadata
+from fusioninfer.build.metadata import router_metadata
 from fusioninfer.build.router.ports import PICKER_PORT
 
 
@@ -18,7 +18,7 @@ def inference_pool(
     return {
         "apiVersion": "inference.networking.k8s.io/v1",
         "kind": "InferencePool",
-        "metadata": child_metadata(service, name, labels=names.router_labels(service.name, router.name)),
+        "metadata": router_metadata(service, router),
         "spec": {
             "selector": {"matchLabels": dict(selector)},
             "targetPorts": [{"number": port}],
@@ -42,7 +42,7 @@ def picker_service(service: InferenceService, router: Router) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": child_metadata(service, names.workload(service.name, router.name), labels=labels),
+        "metadata": router_metadata(service, router),
         "spec": {
             "ports": [
                 {"name": "grpc-ext-proc", "port": PICKER_PORT, "targetPort": PICKER_PORT, "protocol": "TCP"},

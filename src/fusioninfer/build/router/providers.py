@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, Manifest, Router
-from fusioninfer.build.metadata import child_metadata
+from fusioninfer.build.metadata import router_metadata
 
 TIMEOUT_SECONDS = 3600
 """Of a whole answer; 30 s by default on GKE."""
@@ -36,7 +36,7 @@ def _gke(service: InferenceService, router: Router, kind: str, default: Manifest
     return {
         "apiVersion": "networking.gke.io/v1",
         "kind": kind,
-        "metadata": child_metadata(service, name, labels=names.router_labels(service.name, router.name)),
+        "metadata": router_metadata(service, router),
         "spec": {"targetRef": target, "default": default},
     }
 
@@ -47,7 +47,7 @@ def _istio(service: InferenceService, router: Router) -> Manifest:
     return {
         "apiVersion": "networking.istio.io/v1",
         "kind": "DestinationRule",
-        "metadata": child_metadata(service, name, labels=names.router_labels(service.name, router.name)),
+        "metadata": router_metadata(service, router),
         "spec": {
             "host": f"{name}.{service.namespace}.svc.cluster.local",
             "trafficPolicy": {"tls": {"mode": "SIMPLE", "insecureSkipVerify": True}},

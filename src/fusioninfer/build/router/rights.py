@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, Manifest, Router
-from fusioninfer.build.metadata import child_metadata
+from fusioninfer.build.metadata import router_metadata
 
 
 def service_account(service: InferenceService, router: Router) -> Manifest:
     """Who the picker is."""
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(service, router)}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": router_metadata(service, router)}
 
 
 def role_binding(service: InferenceService, router: Router) -> Manifest:
@@ -18,12 +18,7 @@ def role_binding(service: InferenceService, router: Router) -> Manifest:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
-        "metadata": _metadata(service, router),
+        "metadata": router_metadata(service, router),
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": names.PICKER_ROLE},
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": service.namespace}],
     }
-
-
-def _metadata(service: InferenceService, router: Router) -> Manifest:
-    labels = names.router_labels(service.name, router.name)
-    return child_metadata(service, names.workload(service.name, router.name), labels=labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusioninfer.api import names
 from fusioninfer.api.service import InferenceService, Manifest, Router
-from fusioninfer.build.metadata import child_metadata
+from fusioninfer.build.metadata import router_metadata
 
 
 def http_route(service: InferenceService, router: Router) -> Manifest:
@@ -16,7 +16,7 @@ def http_route(service: InferenceService, router: Router) -> Manifest:
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
-        "metadata": child_metadata(service, name, labels=names.router_labels(service.name, router.name)),
+        "metadata": router_metadata(service, router),
         "spec": {
             **written,
             "parentRefs": written.get("parentRefs") or [{"name": name}],
