@@ -38,6 +38,7 @@ def test_verbs_are_those_of_rights() -> None:
     assert verb_of(requests.watch(SETS, resource_version="1", timeout_seconds=1)) == "watch"
     assert verb_of(requests.apply(SETS, manifest, manager="us")) == "patch"
     assert verb_of(requests.delete(SETS, "default", "qwen", uid="1")) == "delete"
+    assert verb_of(requests.question(SETS, {})) == "create"
 
 
 def test_series_do_not_grow_with_services() -> None:

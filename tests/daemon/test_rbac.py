@@ -131,3 +131,10 @@ def test_bindings_bind_what_there_is(binding: str, role: str) -> None:
 
 def test_every_rule_says_why() -> None:
     assert all(rule.reason for rule in (*rbac.RULES, *rbac.LEASE_RULES))
+
+
+def test_who_may_read_the_metrics_may_do_nothing_else_and_is_nobody_yet() -> None:
+    (reader,) = (one for one in MANIFESTS if one["metadata"]["name"] == "fusioninfer-metrics-reader")
+
+    assert reader["rules"] == [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
+    assert "fusioninfer-metrics-reader" not in {one["roleRef"]["name"] for one in MANIFESTS if "roleRef" in one}

@@ -106,6 +106,8 @@ class Metrics:
 
 def verb_of(request: Request) -> str:
     """What a request does, in RBAC's words."""
+    if request.method == "POST":
+        return "create"
     if request.method != "GET":
         return request.method.lower()
     if "watch" in request.query:

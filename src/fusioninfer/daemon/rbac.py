@@ -32,6 +32,9 @@ class Rule:
 
 
 PICKER_ROLE = names.PICKER_ROLE
+METRICS_READER = f"{NAME}-metrics-reader"
+"""The ClusterRole of those who may read the operator's metrics; the installation brings it, and binds nobody."""
+METRICS_PATH = "/metrics"
 
 
 def _child(group: str, resource: str, reason: str) -> Rule:
@@ -63,6 +66,8 @@ RULES = (
     _child("", "services", "entries; delete: admission may let those alone set an owner who may delete the child"),
     Rule("", ("pods",), ("list", "watch"), "how the copies of a role are"),
     Rule("", ("events",), ("create", "patch"), "what users are told"),
+    Rule("authentication.k8s.io", ("tokenreviews",), ("create",), "who asks for the metrics"),
+    Rule("authorization.k8s.io", ("subjectaccessreviews",), ("create",), "whether they may read them"),
 )  # fmt: skip
 """In every namespace."""
 
@@ -92,6 +97,16 @@ def picker_role() -> Manifest:
         "kind": "ClusterRole",
         "metadata": {"name": PICKER_ROLE},
         "rules": [_written(rule) for rule in _picker_rules()],
+    }
+
+
+def metrics_reader() -> Manifest:
+    """What who reads the metrics is asked for (access.TokenReview)."""
+    return {
+        "apiVersion": f"{API_GROUP}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": METRICS_READER},
+        "rules": [{"nonResourceURLs": [METRICS_PATH], "verbs": ["get"]}],
     }
 
 
@@ -143,6 +158,7 @@ def install_manifests(namespace: str, lease_name: str = NAME) -> tuple[Manifest,
         service_account(namespace),
         cluster_role(),
         picker_role(),
+        metrics_reader(),
         cluster_role_binding(namespace),
         role(namespace, lease_name),
         role_binding(namespace),
