@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -16,7 +17,7 @@ from fusioninfer.daemon.access import PATIENCE_SECONDS, Access, ThisMachine, Tok
 from fusioninfer.daemon.certificate import Certificate
 from fusioninfer.daemon.ending import FAILED, TOLD, Ending
 from fusioninfer.daemon.leader import Elector, LeaderThread, LeaseLost, an_identity
-from fusioninfer.daemon.metrics import CacheState, Metrics, State, by_ready
+from fusioninfer.daemon.metrics import CacheState, Metrics, State, by_ready, not_ready_longest_seconds
 from fusioninfer.daemon.queue import Queue, work
 from fusioninfer.daemon.settings import Settings
 from fusioninfer.daemon.watched import Watched, watched
@@ -104,6 +105,7 @@ class Parts:
                 for kind, cache in self.seen.caches.items()
             },
             services=by_ready(self.seen.statuses()),
+            not_ready_longest_seconds=not_ready_longest_seconds(self.seen.statuses(), datetime.now(UTC)),
         )
 
 
