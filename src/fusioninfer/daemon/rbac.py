@@ -110,6 +110,27 @@ def metrics_reader() -> Manifest:
     }
 
 
+def user_roles() -> tuple[Manifest, ...]:
+    """What who may view, edit or administer a namespace may do with the services in it (RBAC's aggregated roles).
+
+    Not the status: that is the operator's. Admins get what editors get, and no more.
+    """
+    return (
+        _aggregated("view", ("get", "list", "watch"), "view", "edit", "admin"),
+        _aggregated("edit", ("create", "update", "patch", "delete", "deletecollection"), "edit", "admin"),
+    )
+
+
+def _aggregated(name: str, verbs: tuple[str, ...], *into: str) -> Manifest:
+    rule = Rule(types.GROUP, (types.PLURAL,), verbs, "")
+    return {
+        "apiVersion": f"{API_GROUP}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": f"{NAME}-{name}", "labels": {f"{API_GROUP}/aggregate-to-{role}": "true" for role in into}},
+        "rules": [_written(rule)],
+    }
+
+
 def _picker_rules() -> Iterable[Rule]:
     """What the pickers of all releases read."""
     read: dict[str, dict[str, None]] = {}
