@@ -15,9 +15,9 @@ import yaml
 
 from fusioninfer.api import names
 from fusioninfer.api.types import GROUP, VERSION
-from testbed import build, programs, vllm
 from testbed import cluster as testbed_cluster
 from testbed import parts as testbed_parts
+from testbed import vllm
 from tools import in_cluster
 from tools.operator_process import Kubectl
 
@@ -44,13 +44,12 @@ def up(what: str = "sim") -> None:
     if what not in MODELS:
         sys.exit(f"there is no demonstration {what}; there are {', '.join(MODELS)}")
     engine = ENGINES[what]
-    build.build(["helm"])
     say(f"a Kubernetes node on this machine, with {testbed_parts.PARTS[engine].meaning}")
     subprocess.run([sys.executable, "-m", "testbed", "up", engine, *ROUTER], check=True)
     kubectl = cluster()
     say("the operator: its image, and its chart with two replicas")
     repository, _, tag = in_cluster.load_image().rpartition(":")
-    helm = in_cluster.Helm(programs.path("helm"), kubectl.kubeconfig)
+    helm = in_cluster.helm(kubectl.kubeconfig)
     print(helm.install(f"image.repository={repository}", f"image.tag={tag}", "image.pullPolicy=Never"))
     print(kubectl("get", "pods", "-n", in_cluster.NAMESPACE, "-o", "wide"))
     STATE.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,9 @@ def write_archive(archive: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_tree(Path(folder))
         archive.parent.mkdir(parents=True, exist_ok=True)
-        images.write_archive(image(Path(folder)), archive)
+        made = image(Path(folder))
+        images.write_archive(made, archive)
+    print(f"{archive} holds {made.name}, {archive.stat().st_size / 1e6:.0f} MB")
 
 
 def needed(package: str) -> list[Distribution]:

@@ -1,4 +1,7 @@
-"""The operator in a cluster, as its users have it there: its image, and the chart."""
+"""The operator in a cluster, as its users have it there: its image, and the chart.
+
+python -m tools.in_cluster FILE       the chart as plain manifests, for `kubectl apply --server-side -f FILE`
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import images, places
+from testbed import build, images, places, programs
 from tools import image
 
 CHART = Path("charts/fusioninfer")
@@ -42,6 +45,11 @@ class Helm:
             "--take-ownership", "--wait", "--timeout", PATIENCE, *given,
         )  # fmt: skip
 
+    def manifests(self) -> str:
+        """What the chart applies, as plain manifests with their namespace."""
+        namespace = f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n"
+        return namespace + self("template", RELEASE, str(CHART), "--namespace", NAMESPACE)
+
 
 class Complaint(Exception):
     """What helm says when it cannot do what it is told."""
@@ -51,7 +59,6 @@ def archive() -> Path:
     """The image's archive, made once for all that it is made from."""
     place = places.cache_folder() / "images" / f"fusioninfer-{_digest(_made_from())}.tar"
     if not place.exists():
-        print("making the operator's image: half a minute", flush=True)
         unfinished = place.with_suffix(".unfinished")
         image.write_archive(unfinished)
         unfinished.rename(place)
@@ -76,3 +83,16 @@ def _digest(files: Iterable[Path]) -> str:
     for file in files:
         hashed.update(f"\0{file.name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     return hashed.hexdigest()[:16]
+
+
+def helm(kubeconfig: Path, context: str = "") -> Helm:
+    """The pinned helm, built if it is not in the cache yet."""
+    build.build(["helm"])
+    return Helm(programs.path("helm"), kubeconfig, context)
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(helm(Path("/dev/null")).manifests())
+    print(file)
