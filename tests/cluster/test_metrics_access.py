@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fusioninfer.daemon.rbac import API_GROUP, METRICS_READER
-from tests.cluster.harness import Namespace
+from fusioninfer.daemon.rbac import METRICS_READER
+from tests.cluster.harness import Namespace, port_of
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-def reader(namespace: Namespace) -> Iterator[str]:
-    """The token of an account that the ClusterRole of readers is bound to."""
-    binding = {
-        "apiVersion": f"{API_GROUP}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": namespace.name},
-        "roleRef": {"apiGroup": API_GROUP, "kind": "ClusterRole", "name": METRICS_READER},
-        "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace.name}],
-    }
-    namespace("create", "serviceaccount", "reader")
-    namespace.kubectl.apply([binding])
-    yield namespace("create", "token", "reader").strip()
-    namespace.kubectl("delete", "clusterrolebinding", namespace.name)
-
-
-def port_of(log: Path, namespace: Namespace) -> int:
-    """Where the operator that writes `log` answers."""
-
-    def served() -> list[int]:
-        lines = (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{"))
-        return [line["port"] for line in lines if line["event"] == "serving"]
-
-    ports: list[int] = namespace.wait(served, bool, "the operator to serve")
-    return ports[-1]
 
 
 def read(port: int, token: str = "") -> tuple[int, str]:
