@@ -42,7 +42,7 @@ class Helm:
         given = [word for each in settings for word in ("--set", each)]
         return self(
             "upgrade", RELEASE, str(chart), "--install", "--namespace", NAMESPACE, "--create-namespace",
-            "--take-ownership", "--wait", "--timeout", PATIENCE, *given,
+            "--take-ownership", "--force-conflicts", "--wait", "--timeout", PATIENCE, *given,
         )  # fmt: skip
 
     def manifests(self) -> str:
