@@ -33,7 +33,7 @@ def operator_kubeconfig(installed: Kubectl, tmp_path_factory: pytest.TempPathFac
 def operator(operator_kubeconfig: Path) -> Iterator[Path]:
     """A running operator for all namespaces, for the tests of one file; its log."""
     log = operator_kubeconfig.with_name("operator.log")
-    process = operator_process.start(operator_kubeconfig, log, "--port", "0")
+    process = operator_process.start(operator_kubeconfig, log, "--port", "0", "--metrics-token-review")
     try:
         yield log
         process.terminate()
