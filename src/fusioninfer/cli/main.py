@@ -11,7 +11,7 @@ import typer
 import yaml
 from rich.console import Console
 
-from fusioninfer.api.crd import yaml_text
+from fusioninfer.api.crd import custom_resource_definition, yaml_text
 from fusioninfer.api.service import InvalidSpec
 from fusioninfer.build import engines
 from fusioninfer.build.router import strategies
@@ -39,7 +39,7 @@ REFUSED = 2
 @app.command()
 def crd() -> None:
     """Print the CustomResourceDefinition of InferenceService, for `kubectl apply -f -`."""
-    print(yaml_text(), end="")
+    print(yaml_text(custom_resource_definition()), end="")
 
 
 @app.command()
