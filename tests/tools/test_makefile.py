@@ -30,3 +30,13 @@ def test_pre_commit_runs_what_check_runs() -> None:
     hooks = re.findall(r"^    entry: \.venv/bin/(.*)$", Path(".pre-commit-config.yaml").read_text(), re.M)
 
     assert [line.removeprefix("\t$(BIN)/") for line in recipe.splitlines()] == hooks
+
+
+def test_a_release_says_its_version_is_installed_anew_and_is_made() -> None:
+    words = ["make", "--dry-run", "VENV=.elsewhere", "-o", ".elsewhere/.installed", "release", "VERSION=1.2.3"]
+    planned = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    steps = [line for line in planned.splitlines() if "tools.release" in line or "make " in line]
+    assert [re.sub(r".*?(tools\.release \w+ \S+|\.elsewhere/\.installed)$", r"\1", step) for step in steps] == [
+        'tools.release say "1.2.3"', ".elsewhere/.installed", 'tools.release make "1.2.3"',
+    ]  # fmt: skip
