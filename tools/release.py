@@ -27,10 +27,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from testbed import programs
-from tools import image
+from tools import image, in_cluster
+from tools.in_cluster import CHART, NO_CLUSTER
 
 CHANGELOG = Path("CHANGELOG.md")
-CHART = Path("charts/fusioninfer")
 PYPROJECT = Path("pyproject.toml")
 DIST = Path("dist")
 NOTES = "NOTES.md"
@@ -122,7 +122,7 @@ def build(version: str, folder: Path) -> None:
     with _exported() as sources:
         python_packages(sources, folder, seconds)
         chart(sources, folder, seconds)
-        manifests(sources, folder / f"fusioninfer-{version}.yaml")
+        (folder / f"fusioninfer-{version}.yaml").write_text(in_cluster.helm(NO_CLUSTER).manifests(sources / CHART))
     image.write_archive(folder / f"fusioninfer-image-{version}.tar")
     (folder / NOTES).write_text(f"# FusionInfer {version}\n\n{notes(version, CHANGELOG.read_text())}\n")
     (folder / CHECKSUMS).write_text(checksums(folder))
@@ -142,11 +142,6 @@ def chart(sources: Path, folder: Path, seconds: int) -> None:
     _run([str(programs.path("helm")), "package", str(sources / CHART), "--destination", str(folder)])
     for archive in folder.glob("*.tgz"):
         archive.write_bytes(timeless(archive.read_bytes(), seconds))
-
-
-def manifests(sources: Path, file: Path) -> None:
-    """What the chart makes with its own values, for those without Helm."""
-    file.write_text(_run([str(programs.path("helm")), "template", "fusioninfer", str(sources / CHART)]))
 
 
 def timeless(archive: bytes, seconds: int) -> bytes:
