@@ -11,9 +11,11 @@ import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from fusioninfer.api import admission, types
 from fusioninfer.daemon.rbac import API_GROUP
@@ -25,6 +27,7 @@ from tools.operator_process import Kubectl
 pytestmark = pytest.mark.cluster
 
 AUTHOR, PODDER = "author", "podder"
+GOLDEN = Path("tests/golden")
 OURS = {"apiGroups": [types.GROUP], "verbs": ["get", "create", "update", "patch"]}
 RIGHTS = {
     AUTHOR: [{**OURS, "resources": [types.PLURAL, f"{types.PLURAL}/status"]}],
@@ -94,11 +97,12 @@ def may(user: str, rules: list[Any]) -> Iterator[Manifest]:
 
 
 def as_pod(template: Manifest) -> Manifest:
+    """Under the default account, since no other is there."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "escaping", **template.get("metadata", {})},
-        "spec": template["spec"],
+        "spec": {key: value for key, value in template["spec"].items() if not key.startswith("serviceAccount")},
     }
 
 
@@ -132,6 +136,27 @@ def test_pod_security_refuses_such_a_pod_too(guarded: Guarded, escape: Escape) -
 @pytest.mark.parametrize("harmless", HARMLESS, ids=lambda it: it.id)
 def test_pod_security_lets_such_a_pod_through_too(guarded: Guarded, harmless: Harmless) -> None:
     assert "violates PodSecurity" not in guarded.create("", as_pod(harmless.template), "pods")
+
+
+@pytest.mark.parametrize("case", sorted(GOLDEN.iterdir()), ids=lambda case: case.name)
+def test_what_we_add_to_pods_asks_for_nothing_that_the_user_did_not(guarded: Guarded, case: Path) -> None:
+    """The policy sees what the user wrote, and Pod Security sees the pods."""
+    (service,) = yaml.safe_load_all((case / "service.yaml").read_text())
+    desired = list(yaml.safe_load_all((case / "desired.yaml").read_text()))
+    pods = [as_pod(template) for manifest in desired for template in templates(manifest)]
+    violating = [pod for pod in pods if "violates PodSecurity" in guarded.create("", pod, "pods")]
+
+    assert pods
+    assert bool(violating) == (REFUSED in guarded.create(AUTHOR, {**service, "metadata": {"name": "golden"}}))
+
+
+def templates(node: Any) -> Iterator[Manifest]:
+    """The pod templates in a workload."""
+    if isinstance(node, dict):
+        if "containers" in node.get("spec", {}):
+            yield node
+        for child in node.values():
+            yield from templates(child)
 
 
 def test_a_refusal_names_all_that_is_wrong(guarded: Guarded) -> None:
@@ -182,7 +207,9 @@ def test_the_largest_service_costs_less_than_the_api_server_allows(guarded: Guar
     largest = the_largest(privileged=False)
 
     assert guarded.create(AUTHOR, largest) == ""
-    assert "spec.containers[c15].securityContext.privileged" in guarded.create(AUTHOR, the_largest(privileged=True))
+    assert "role r0x: template.spec.initContainers[i15].securityContext.privileged" in guarded.create(
+        AUTHOR, the_largest(privileged=True)
+    )
 
 
 def the_largest(*, privileged: bool) -> Manifest:

@@ -170,7 +170,7 @@ def policy() -> Manifest:
                     "expression": "variables.found.size() == 0 || variables.mayCreatePods",
                     "reason": "Forbidden",
                     "messageExpression": _MESSAGE,
-                    "message": "pod templates ask for much that is for who may create pods in this namespace",
+                    "message": "pod templates ask for what is for who may create pods in this namespace",
                 }
             ],
         },
@@ -198,15 +198,18 @@ def _variables() -> dict[str, str]:
         "pods": _PODS,
         **found,
         "found": "\n+ ".join(f"variables.{name}" for name in found),
+        "told": "variables.found.join('; ')",
         "mayCreatePods": "authorizer.group('').resource('pods').namespace(request.namespace).check('create').allowed()",
     }
 
 
+# CEL wants lists and maps of one type each: `dyn` is a value whose type it does not ask for.
+
+
 def _templates(place: str) -> str:
-    """Without a type (`dyn`), or templates of two places, and containers of two lists, could not stand in one list."""
     path = ".?".join(("r", *place.split(".")))
-    at = f"'role ' + r.name + ': {place}'"
-    return f"dyn(object.spec.roles).filter(r, {path}.hasValue()).map(r, {{'at': {at}, 'template': {path}.value()}})"
+    each = f"{{'at': dyn('role ' + r.name + ': {place}'), 'template': dyn({path}.value())}}"
+    return f"dyn(object.spec.roles).filter(r, {path}.hasValue()).map(r, {each})"
 
 
 _PODS = """\
@@ -214,9 +217,12 @@ variables.templates.map(t, {
   'at': t.at,
   'metadata': t.template.?metadata.orValue({}),
   'spec': t.template.?spec.orValue({}),
-  'containers':
-    t.template.?spec.?initContainers.orValue([]).map(c, {'at': 'spec.initContainers[' + c.name + ']', 'spec': c})
-    + t.template.?spec.?containers.orValue([]).map(c, {'at': 'spec.containers[' + c.name + ']', 'spec': c})
+  'containers': dyn(
+    t.template.?spec.?initContainers.orValue([])
+      .map(c, {'at': dyn('spec.initContainers[' + c.name + ']'), 'spec': c})
+    + t.template.?spec.?containers.orValue([])
+      .map(c, {'at': dyn('spec.containers[' + c.name + ']'), 'spec': c})
+  )
 })"""
 
 
@@ -230,6 +236,10 @@ def _in_containers(control: Control) -> str:
     return f"variables.pods.map(p, {in_one}).filter(text, text != '')"
 
 
-_MESSAGE = """\
-variables.found.join('; ') + ': this is for who may create pods in namespace ' + request.namespace
-+ ', and ' + request.userInfo.username + ' may not: leave it out, or let somebody apply it who may'"""
+TOLD = 4000
+"""How much of what was found is told, in characters: beyond 5120 the API server would not take the message at all."""
+
+_MESSAGE = f"""\
+(variables.told.size() <= {TOLD} ? variables.told : variables.told.substring(0, {TOLD}) + ' ...')
++ ': this is for who may create pods in namespace ' + request.namespace + ', and ' + request.userInfo.username
++ ' may not: leave it out, or let somebody apply it who may'"""
