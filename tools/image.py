@@ -86,9 +86,7 @@ def write_archive(archive: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_tree(Path(folder))
         archive.parent.mkdir(parents=True, exist_ok=True)
-        made = image(Path(folder))
-        images.write_archive(made, archive)
-    print(f"{archive} holds {made.name}, {archive.stat().st_size / 1e6:.0f} MB")
+        images.write_archive(image(Path(folder)), archive)
 
 
 def needed(package: str) -> list[Distribution]:
@@ -127,4 +125,6 @@ def _is_system(library: Path) -> bool:
 
 
 if __name__ == "__main__":
-    {"archive": write_archive, "tree": write_tree}[sys.argv[1]](Path(sys.argv[2]))
+    place = Path(sys.argv[2])
+    {"archive": write_archive, "tree": write_tree}[sys.argv[1]](place)
+    print(f"{place} holds {name(version())}")

@@ -19,6 +19,8 @@ CHART = Path("charts/fusioninfer")
 RELEASE = "fusioninfer"
 NAMESPACE = "fusioninfer-system"
 PATIENCE = "120s"
+NO_CLUSTER = Path("/dev/null")
+"""For what helm does without any cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,13 @@ class Helm:
         given = [word for each in settings for word in ("--set", each)]
         return self(
             "upgrade", RELEASE, str(chart), "--install", "--namespace", NAMESPACE, "--create-namespace",
-            "--take-ownership", "--wait", "--timeout", PATIENCE, *given,
+            "--take-ownership", "--force-conflicts", "--wait", "--timeout", PATIENCE, *given,
         )  # fmt: skip
 
-    def manifests(self) -> str:
-        """What the chart applies, as plain manifests with their namespace."""
+    def manifests(self, chart: Path = CHART) -> str:
+        """What the chart applies by its own values, as plain manifests with their namespace."""
         namespace = f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n"
-        return namespace + self("template", RELEASE, str(CHART), "--namespace", NAMESPACE)
+        return namespace + self("template", RELEASE, str(chart), "--namespace", NAMESPACE)
 
 
 class Complaint(Exception):
@@ -94,5 +96,5 @@ def helm(kubeconfig: Path, context: str = "") -> Helm:
 if __name__ == "__main__":
     file = Path(sys.argv[1])
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(helm(Path("/dev/null")).manifests())
+    file.write_text(helm(NO_CLUSTER).manifests())
     print(file)

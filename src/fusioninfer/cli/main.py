@@ -11,6 +11,7 @@ import typer
 import yaml
 from rich.console import Console
 
+from fusioninfer import __version__
 from fusioninfer.api.crd import custom_resource_definition, yaml_text
 from fusioninfer.api.service import InvalidSpec
 from fusioninfer.build import engines
@@ -20,6 +21,20 @@ from fusioninfer.daemon.rbac import install_manifests
 from fusioninfer.daemon.settings import Settings, as_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"fusioninfer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None: ...
 
 
 def _operator(settings: Settings) -> None:
