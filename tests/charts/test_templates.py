@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from fusioninfer.api.admission import admission_manifests
+from fusioninfer.api.schema import unknown_fields
 from fusioninfer.daemon.rbac import user_roles
 from fusioninfer.daemon.settings import Settings, variable
-from testbed import build, programs
+from testbed import build, crds, programs
 
 CHART = Path("charts/fusioninfer")
 CERTIFICATE = {"certificate": {"secretName": "tls"}}
@@ -74,6 +75,18 @@ def test_alerts_are_word_by_word_those_that_are_tested() -> None:
     tested = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
 
     assert one("PrometheusRule", prometheusRule={"enabled": True})["spec"] == tested
+
+
+@pytest.mark.parametrize("kind", ["ServiceMonitor", "PrometheusRule"])
+def test_the_prometheus_operator_knows_every_field(kind: str) -> None:
+    switch = kind[0].lower() + kind[1:]
+    made = one(kind, **{switch: {"enabled": True}}, **CERTIFICATE)
+    (file,) = (it for it in crds.MONITORING.files() if it.name.endswith(f"_{kind.lower()}s.yaml"))
+    definition = yaml.safe_load(file.read_text())
+    (version,) = definition["spec"]["versions"]
+
+    assert made["apiVersion"] == f"{definition['spec']['group']}/{version['name']}"
+    assert list(unknown_fields(made["spec"], version["schema"]["openAPIV3Schema"]["properties"]["spec"], "spec")) == []
 
 
 @pytest.mark.parametrize("kind", ["ServiceMonitor", "PrometheusRule"])

