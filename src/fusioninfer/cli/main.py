@@ -6,21 +6,71 @@ Those files are imported when their command runs: what serves clusters, and what
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from fusioninfer.daemon.settings import Settings, as_command
+
+if TYPE_CHECKING:
+    from fusioninfer.cli.target import Target
+    from fusioninfer.kube.client import Client
+
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Serve large language models on Kubernetes, and see what is so of them. Also as `kubectl fusioninfer`.",
 )
 
 REFUSED = 2
-"""Exit code: what was given cannot be used; what to change is on stderr."""
+"""Exit code: what was given cannot be used, or the cluster gives no answer; what to do is on stderr."""
+INTERRUPTED = 130
+"""Exit code of what was ended by Ctrl-C, as shells have it."""
 
+
+def _services(ctx: typer.Context, incomplete: str) -> list[str]:
+    from fusioninfer.cli.completion import services
+
+    return services(ctx.params, incomplete)
+
+
+def _roles(ctx: typer.Context, incomplete: str) -> list[str]:
+    from fusioninfer.cli.completion import roles
+
+    return roles(ctx.params, incomplete)
+
+
+def _namespaces(ctx: typer.Context, incomplete: str) -> list[str]:
+    from fusioninfer.cli.completion import namespaces
+
+    return namespaces(ctx.params, incomplete)
+
+
+def _contexts(incomplete: str) -> list[str]:
+    from fusioninfer.kube.connection import contexts
+
+    return [name for name in contexts() if name.startswith(incomplete)]
+
+
+def _outputs(incomplete: str) -> list[str]:
+    return [word for word in ("json", "yaml", "wide") if word.startswith(incomplete)]
+
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+def _shells(incomplete: str) -> list[str]:
+    return [shell for shell in _SHELLS if shell.startswith(incomplete)]
+
+
+Name = Annotated[str, typer.Argument(help="The service.", autocompletion=_services)]
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", help="The context's own if absent.", autocompletion=_namespaces)
+]
+Kubeconfig = Annotated[str, typer.Option(help="A file; absent: those in $KUBECONFIG, or ~/.kube/config.")]
+Context = Annotated[str, typer.Option(help="Of the kubeconfig; absent: its current one.", autocompletion=_contexts)]
 Files = Annotated[list[str], typer.Option("--file", "-f", help="A file or a folder; - is standard input. Repeatable.")]
 File = Annotated[str, typer.Option("--file", "-f", help="A file with InferenceServices; - is standard input.")]
 
@@ -88,23 +138,93 @@ def rbac(
     print("".join(f"---\n{dumped(manifest)}" for manifest in install_manifests(namespace)), end="")
 
 
-def _refuse(sentence: str) -> NoReturn:
-    typer.secho(sentence, fg="red", err=True)
-    raise typer.Exit(REFUSED)
-
-
 @app.command()
 def status(
-    name: Annotated[str, typer.Argument(help="The service.")],
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The kubeconfig's own if absent.")] = "",
-    kubeconfig: Annotated[str, typer.Option(envvar="KUBECONFIG", help="~/.kube/config if absent.")] = "",
+    name: Annotated[str, typer.Argument(help="The service; absent: all, as a table.", autocompletion=_services)] = "",
+    namespace: Namespace = "",
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="The services of all.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, and show every change.")] = False,
     until_ready: Annotated[bool, typer.Option(help="Exit 0 when Ready; with --watch, wait for it.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait with --watch; 0: for ever.")] = 0.0,
+    output: Annotated[str, typer.Option("--output", "-o", help="json, yaml or wide.", autocompletion=_outputs)] = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
 ) -> None:
-    """Show what is so of a service: its roles, its conditions, and why it is not ready."""
+    """Show what is so of a service: its roles, their pods, its gang, its router's hops, and why it is not ready.
+
+    Exit code: 0; with --until-ready 1 if it is not Ready; 2 there is nothing to show.
+    """
+    from fusioninfer.cli import status as shown
+    from fusioninfer.cli.terminal import console
+
+    if output and output not in list(shown.Output):
+        _refuse(f"--output {output}: there are {', '.join(shown.Output)}")
+    form = shown.Output(output) if output else None
+    if not name and (watch or until_ready):
+        _refuse("--watch and --until-ready are about one service: name it")
+    following = shown.Following(watch, until_ready, timeout)
+
+    async def ask(kube: Client, target: Target) -> int:
+        if name:
+            return await shown.show(kube, console(), target.namespace, name, form, following)
+        return await shown.show_all(kube, console(), "" if all_namespaces else target.namespace, form)
+
+    _ask(ask, namespace, kubeconfig, context)
+
+
+def _operator(settings: Settings) -> None:
+    """Run the operator until it is told to stop; every option has an environment variable too."""
+    from fusioninfer.daemon.main import operator
+
+    raise typer.Exit(operator(settings))
+
+
+app.command(name="operator")(as_command(_operator))
+
+
+@app.command()
+def completion(
+    shell: Annotated[str, typer.Argument(help="bash, zsh or fish.", autocompletion=_shells)],
+) -> None:
+    """Print the script that makes a shell complete commands, options, and the names of services and roles.
+
+    bash: source <(fusioninfer completion bash); kubectl completes `kubectl fusioninfer` without it.
+    """
+    from fusioninfer.cli.completion import script
+
+    if shell not in _SHELLS:
+        _refuse(f"{shell}: there are {', '.join(_SHELLS)}")
+    script(shell)
+
+
+# --- what the commands have in common -----------------------------------------------------------------------------
+
+
+def _ask(
+    ask: Callable[[Client, Target], Awaitable[int]], namespace: str, kubeconfig: str, context: str, **client: Any
+) -> NoReturn:
+    """Carry out `ask` with a client, and exit with its code; NO_ANSWER, and why, if the cluster gives no answer."""
     import asyncio
 
-    from fusioninfer.cli.status import show
+    from fusioninfer.cli.look import Missing
+    from fusioninfer.cli.target import target
+    from fusioninfer.kube.client import Client
+    from fusioninfer.kube.connection import Misconfigured
+    from fusioninfer.kube.errors import KubeError
 
-    raise typer.Exit(asyncio.run(show(name, namespace, kubeconfig, watch, until_ready, timeout)))
+    async def asked() -> int:
+        there = target(namespace, kubeconfig, context)
+        async with Client(there.connection, **client) as kube:
+            return await ask(kube, there)
+
+    try:
+        raise typer.Exit(asyncio.run(asked()))
+    except (Misconfigured, Missing, KubeError) as error:
+        _refuse(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _refuse(sentence: str) -> NoReturn:
+    typer.secho(sentence, fg="red", err=True)
+    raise typer.Exit(REFUSED)
