@@ -172,6 +172,24 @@ def status(
     _ask(ask, namespace, kubeconfig, context)
 
 
+@app.command()
+def explain(name: Name, namespace: Namespace = "", kubeconfig: Kubeconfig = "", context: Context = "") -> None:
+    """Say why a service is not ready: the cause, what leads to it down to the event, and what to type next.
+
+    Exit code: 0 it is ready; 3 no node has room, the gang waits, or a quota is used up; 4 an image cannot be had;
+    5 a container ends, or cannot be started; 6 the router, or a hop of its gateway, is closed; 7 the spec, or an object
+    made of it, was refused; 8 it is loading, or a change is under way; 9 the cluster lacks a kind that the service
+    needs; 10 something else; 2 there is nothing to explain.
+    """
+    from fusioninfer.cli import explain as explained
+    from fusioninfer.cli.terminal import console
+
+    async def ask(kube: Client, there: Target) -> int:
+        return await explained.explain(kube, console(), there, name)
+
+    _ask(ask, namespace, kubeconfig, context)
+
+
 def _operator(settings: Settings) -> None:
     """Run the operator until it is told to stop; every option has an environment variable too."""
     from fusioninfer.daemon.main import operator
