@@ -190,6 +190,83 @@ def explain(name: Name, namespace: Namespace = "", kubeconfig: Kubeconfig = "", 
     _ask(ask, namespace, kubeconfig, context)
 
 
+@app.command()
+def logs(
+    name: Name,
+    role: Annotated[str, typer.Argument(help="Absent: all engine roles.", autocompletion=_roles)] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more is said.")] = False,
+    tail: Annotated[int, typer.Option(help="Only so many lines of each pod; -1: all.")] = -1,
+    previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the run before the last restart.")] = False,
+    container: Annotated[str, typer.Option("--container", "-c", help="Absent: the engine's, or the picker's.")] = "",
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+) -> None:
+    """Print what the pods of a service say, each line behind its pod's name where there are several.
+
+    Exit code: 0; 1 no pod has such a log; 2 there is no such pod.
+    """
+    from fusioninfer.cli import logs as said
+    from fusioninfer.cli.terminal import console
+
+    wanted = said.Wanted(follow, None if tail < 0 else tail, previous, container)
+
+    async def ask(kube: Client, there: Target) -> int:
+        return await said.logs(kube, console(), console(err=True), there.namespace, name, role, wanted)
+
+    _ask(ask, namespace, kubeconfig, context, idle_seconds=None)
+
+
+@app.command()
+def chat(
+    name: Name,
+    message: Annotated[str, typer.Option("--message", "-m", help="One question, instead of a conversation.")] = "",
+    model: Annotated[str, typer.Option(help="Absent: the first that /v1/models names.")] = "",
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+) -> None:
+    """Talk to a service through a port-forward: to its router if clients are led there, else to an engine.
+
+    Exit code: 0; 1 there was no answer; 2 there is nobody to ask.
+    """
+    from fusioninfer.cli import chat as talk
+
+    def write(words: str) -> None:
+        print(words, end="", flush=True)
+
+    def complain(words: str) -> None:
+        typer.secho(words, fg="red", err=True)
+
+    async def ask(kube: Client, there: Target) -> int:
+        questions = [message] if message else talk.typed()
+        return await talk.chat(kube, there.namespace, name, questions, model, write, complain)
+
+    _ask(ask, namespace, kubeconfig, context)
+
+
+@app.command()
+def scale(
+    name: Name,
+    role: Annotated[str, typer.Argument(help="The role.", autocompletion=_roles)],
+    replicas: Annotated[int, typer.Argument(help="Copies.", min=0)],
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+) -> None:
+    """Give a role so many copies: in its spec if the number stands there, else by its workload's /scale.
+
+    Exit code: 0; 2 it was refused.
+    """
+    from fusioninfer.cli.scale import scale as scaled
+
+    async def ask(kube: Client, there: Target) -> int:
+        print(await scaled(kube, there.namespace, name, role, replicas))
+        return 0
+
+    _ask(ask, namespace, kubeconfig, context)
+
+
 def _operator(settings: Settings) -> None:
     """Run the operator until it is told to stop; every option has an environment variable too."""
     from fusioninfer.daemon.main import operator
@@ -224,6 +301,7 @@ def _ask(
     """Carry out `ask` with a client, and exit with its code; NO_ANSWER, and why, if the cluster gives no answer."""
     import asyncio
 
+    from fusioninfer.api.service import InvalidSpec
     from fusioninfer.cli.look import Missing
     from fusioninfer.cli.target import target
     from fusioninfer.kube.client import Client
@@ -237,7 +315,7 @@ def _ask(
 
     try:
         raise typer.Exit(asyncio.run(asked()))
-    except (Misconfigured, Missing, KubeError) as error:
+    except (Misconfigured, Missing, InvalidSpec, KubeError) as error:
         _refuse(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,144 @@
+"""The command line against a real cluster: why something does not run, and what a person does then."""
+
+from __future__ import annotations
+
+import pytest
+
+from fusioninfer.cli.causes import Class
+from tests.cluster.commands import Done, fusioninfer
+from tests.cluster.harness import Manifest, Namespace, a_service, nothing_runs, routed, simulator
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
+
+
+def explained(namespace: Namespace, name: str) -> Done:
+    """What `explain` says of a service that is not ready; its first line is what Ready says."""
+    done = fusioninfer(namespace, "explain", name)
+    assert done.stdout.splitlines()[0] == namespace.condition(name, "Ready")["message"], done.stderr
+    return done
+
+
+# --- why ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_image_is_explained(namespace: Namespace) -> None:
+    template = simulator()
+    template["spec"]["containers"][0] |= {"image": "nowhere.invalid/no/such:image", "imagePullPolicy": "Always"}
+    namespace.apply(a_service("wrong", template=template, replicas=1))
+    namespace.wait(
+        lambda: namespace.condition("wrong", "Ready").get("reason"),
+        {"ErrImagePull", "ImagePullBackOff"}.__contains__,
+        "it",
+    )
+
+    done = explained(namespace, "wrong")
+
+    assert done.returncode == Class.IMAGE
+    assert "nowhere.invalid/no/such:image" in done.stdout
+    assert "event    Pod wrong-inference-0" in done.stdout
+    assert done.stdout.splitlines()[-1] == (
+        f"next: kubectl -n {namespace.name} --kubeconfig {namespace.kubectl.kubeconfig} edit inferenceservice wrong"
+        "   # spec.roles[0].template.spec: image of container engine"
+    )
+
+
+def test_too_many_gpus_are_explained(namespace: Namespace) -> None:
+    template = nothing_runs(resources={"limits": {"nvidia.com/gpu": 999}})
+    namespace.apply(a_service("large", template=template, replicas=1))
+    namespace.wait_reason("large", "Ready", "Unschedulable")
+
+    done = explained(namespace, "large")
+
+    assert done.returncode == Class.CAPACITY
+    assert "Insufficient nvidia.com/gpu" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("next: kubectl get nodes")
+    shown = namespace.kubectl(*done.stdout.splitlines()[-1].partition("   #")[0].split()[2:4], "-o", _columns(done))
+    assert "HAS" in shown.splitlines()[0]
+
+
+def _columns(done: Done) -> str:
+    """What stands in quotes in the last line."""
+    return done.stdout.splitlines()[-1].split("'")[1]
+
+
+def test_a_crash_is_explained_and_its_log_is_one_command_away(namespace: Namespace) -> None:
+    namespace.apply(a_service("crashing", template=simulator("--no-such-flag"), replicas=1))
+    namespace.wait(
+        lambda: namespace.condition("crashing", "Ready").get("reason"),
+        {"ContainerCrashed", "CrashLoopBackOff"}.__contains__,
+        "it to crash",
+    )
+    namespace.wait_reason("crashing", "Ready", "CrashLoopBackOff")
+
+    done = explained(namespace, "crashing")
+
+    assert done.returncode == Class.CRASH
+    assert "failure  crashing-inference-0/engine" in done.stdout
+    next_step = done.stdout.splitlines()[-1].removeprefix("next: fusioninfer ").split()
+    log = fusioninfer(namespace, *next_step[:4])
+    assert log.returncode == 0, log.stderr
+    assert "no-such-flag" in log.stdout
+
+
+# --- what a person does -------------------------------------------------------------------------------------------
+
+
+def test_somebody_talks_to_a_service_reads_its_log_and_scales_it(namespace: Namespace) -> None:
+    namespace.apply(a_service("talking", template=simulator(), roleReplicas=1))
+    namespace.wait_ready("talking")
+
+    assert fusioninfer(namespace, "chat", "talking", "-m", "who is there?").stdout == "who is there?\n"
+    conversation = fusioninfer(namespace, "chat", "talking", given="a question that is read\n")
+    assert conversation.stdout == "a question that is read\n", conversation.stderr
+    wrong = fusioninfer(namespace, "chat", "talking", "-m", "hello", "--model", "nobody")
+    assert wrong.returncode == 1
+    assert "nobody" in wrong.stderr
+
+    scaled = fusioninfer(namespace, "scale", "talking", "inference", "2")
+    assert scaled.stdout == "talking, role inference: roleReplicas 1 → 2\n", scaled.stderr
+    namespace.wait_ready("talking")
+    assert namespace.service("talking")["spec"]["roles"][0]["roleReplicas"] == 2
+
+    log = fusioninfer(namespace, "logs", "talking", "inference", "--tail", "1").stdout.splitlines()
+    assert [line.split()[0] for line in log] == ["talking-inference-0", "talking-inference-1"]
+
+
+def test_a_role_without_a_number_is_scaled_at_its_workload(namespace: Namespace) -> None:
+    namespace.apply(a_service("one", template=nothing_runs()), a_service("given", template=nothing_runs(), replicas=1))
+    namespace.wait_ready("one")
+
+    done = fusioninfer(namespace, "scale", "one", "inference", "3")
+    assert done.stdout.startswith("one, role inference: StatefulSet one-inference 1 → 3;"), done.stderr
+    assert namespace.get("statefulset", "one-inference")["spec"]["replicas"] == 3
+    assert "replicas" not in namespace.service("one")["spec"]["roles"][0]
+
+    assert fusioninfer(namespace, "scale", "given", "inference", "0").stdout.endswith("replicas 1 → 0\n")
+    refused = fusioninfer(namespace, "scale", "given", "inference", "100001")
+    assert refused.returncode == 2
+    assert "100000" in refused.stderr
+    assert fusioninfer(namespace, "scale", "given", "nobody", "1").stderr == (
+        "service given has no role nobody; there are inference\n"
+    )
+
+
+def test_a_log_is_followed_until_its_container_ends(namespace: Namespace) -> None:
+    template: Manifest = simulator()
+    namespace.apply(a_service("followed", template=template, replicas=1))
+    namespace.wait_ready("followed")
+    namespace("delete", "pod", "followed-inference-0", "--wait=false")
+
+    done = fusioninfer(namespace, "logs", "followed", "--follow", seconds=90)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_a_router_is_what_one_talks_to(namespace: Namespace) -> None:
+    namespace.apply(routed("led"))
+    namespace.wait_ready("led", 120)
+
+    assert fusioninfer(namespace, "chat", "led", "-m", "by way of the router").stdout == "by way of the router\n"
+    assert fusioninfer(namespace, "logs", "led", "entry", "--tail", "2").stdout
+    tree = fusioninfer(namespace, "status", "led").stdout
+    assert "entry  router  Running  1/1 copies ready" in tree
+    assert "Deployment led-entry" in tree
