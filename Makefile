@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo demo-down test check generate bench soak clean
+.PHONY: help demo demo-down test check generate bench soak image manifests lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,6 +28,7 @@ check: $(INSTALLED) ## format, lint, types, import contracts: seconds
 
 generate: $(INSTALLED) ## write the generated files anew: schemas, golden files
 	$(BIN)/python -m tools.kubernetes_schema
+	$(BIN)/python -m tools.chart
 	$(BIN)/pytest -q tests/build/test_golden.py --update-golden
 
 bench: $(INSTALLED) ## what a reconcile costs, counted on the local cluster
@@ -35,6 +36,12 @@ bench: $(INSTALLED) ## what a reconcile costs, counted on the local cluster
 
 soak: $(INSTALLED) ## the long tests
 	$(BIN)/pytest -m soak
+
+image: $(INSTALLED) ## the operator's image as an archive in build/, for `kind load image-archive` or `docker load`
+	@$(BIN)/python -m tools.image archive build/fusioninfer.tar
+
+manifests: $(INSTALLED) ## the chart as plain manifests in build/, for `kubectl apply --server-side -f`
+	@$(BIN)/python -m tools.in_cluster build/fusioninfer.yaml
 
 lock: $(INSTALLED) ## pin the newest versions of all dependencies
 	$(BIN)/pip install --quiet uv

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import minimal, router
+from bench import minimal, router, takeover
 from bench.processes import Usage, usage_of
 from fusioninfer.kube.connection import from_kubeconfig
 from testbed import cluster
@@ -84,7 +84,7 @@ def main() -> None:
         bench = Bench(kubectl, AuditLog(Path(status.audit_log)), kubeconfig, Path(folder) / "operator.log")
         print(f"{platform.machine()}, {os.cpu_count()} cores, {time.ctime()}\n")
         print("| what | measured | goal | |\n| --- | --- | --- | --- |", flush=True)
-        for scenario in (latency, at_rest, burst, whole, routing):
+        for scenario in (takeovers, latency, at_rest, burst, whole, routing):
             for figure in scenario(bench):
                 print(figure, flush=True)
 
@@ -210,6 +210,20 @@ def _whole_service(name: str) -> Manifest:
     ]
     service = a_service(name, template=nothing_runs(), replicas=1)
     return {**service, "spec": {"schedulingStrategy": {"schedulerName": "volcano"}, "roles": [entry, *sides]}}
+
+
+def takeovers(bench: Bench) -> Iterator[Figure]:
+    """Two operators of the chart, of which one ends."""
+    with bench.namespace("bench-takeover") as namespace:
+        seen = takeover.measured(bench.kubectl, bench.audit, namespace)
+    operator_process.install(bench.kubectl)  # for the other scenarios, whose operator is a process
+    for what, seconds, goal in (
+        ("SIGTERM to the leader → the other leads", seen.told, 0.5),
+        ("SIGKILL to the leader → the other leads", seen.killed, 17.0),
+        ("start of a lone operator → first write", seen.starts, 2.0),
+    ):
+        measured = f"{max(seconds):.2f} s (median {statistics.median(seconds):.2f} s)"
+        yield Figure(f"{what}, worst of {takeover.TIMES}", measured, f"≤ {goal} s", max(seconds) <= goal)
 
 
 def routing(bench: Bench) -> Iterator[Figure]:

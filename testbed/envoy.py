@@ -9,7 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from testbed import build, images, places, vllm
+from testbed import build, images, places
+from testbed.interpreter import system_libraries
 
 VERSION = "1.40.0"
 IMAGE = f"docker.io/envoyproxy/envoy:distroless-v{VERSION}"
@@ -59,6 +60,6 @@ def install_command(target: Path) -> list[str]:
 def image() -> images.Image:
     """The program under the name of Envoy's release without a shell, with the libraries that it needs, and its user."""
     binary = program()
-    libraries = sorted(vllm.system_libraries([binary], binary.parent))
+    libraries = sorted(system_libraries([binary], binary.parent))
     files = (("usr/local/bin/envoy", binary), *((str(path.relative_to("/")), path) for path in libraries))
     return images.Image(IMAGE, files, ("/usr/local/bin/envoy",))

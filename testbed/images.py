@@ -64,6 +64,11 @@ def load(image: Image) -> None:
         unfinished = archive.with_suffix(".unfinished")
         write_archive(image, unfinished)
         unfinished.rename(archive)
+    load_archive(archive)
+
+
+def load_archive(archive: Path) -> None:
+    """Have the image of `archive`, as `docker save` writes it, in the cluster's containerd."""
     run("ctr", "--address", places.CONTAINERD_SOCKET, "--namespace", "k8s.io", "images", "import", archive)
 
 

@@ -73,6 +73,7 @@ PROGRAMS = {
         Program("coredns", "coredns", "github.com/coredns/coredns"),
         Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
         Program("lws", "lws", "sigs.k8s.io/lws/cmd"),
+        Program("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
         Program("epp", "llmd", "github.com/llm-d/llm-d-inference-scheduler/cmd/epp"),
         Program("pd-sidecar", "llmd", "github.com/llm-d/llm-d-inference-scheduler/cmd/pd-sidecar"),
         Program("vc-controller-manager", "volcano", "volcano.sh/volcano/cmd/controller-manager"),

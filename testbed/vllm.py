@@ -10,18 +10,15 @@ is there.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import build, images, places
-from testbed.host import run
+from testbed.interpreter import UNUSED, Python, asked, compile_all, copy, copy_into, system_libraries
 from testbed.refusal import Refusal
 
 VERSION = "0.32.0"
@@ -79,20 +76,6 @@ METADATA = f"Metadata-Version: 2.1\nName: vllm\nVersion: {VERSION}+cpu\n"
 TOOLS = {"bin/sh": Path("/bin/busybox"), "usr/bin/lscpu": Path("/usr/bin/lscpu")}
 """vLLM asks lscpu for the cores, by a shell."""
 
-_UNUSED = ("*-packages", "__pycache__", "test", "config-*", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtledemo")
-"""Of Python's library, what no server needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Python:
-    """An interpreter of the right version, on this machine."""
-
-    command: str
-    """Has pip."""
-    version: str
-    program: Path
-    library: Path
-
 
 def template(*more_args: str) -> dict[str, object]:
     """A pod template that serves the tiny model."""
@@ -115,12 +98,7 @@ def find_python() -> Python:
     command = sys.executable if sys.version_info[:2] == PYTHON else shutil.which(f"python{name}")
     if command is None:
         raise Refusal(f"vLLM for the CPU needs Python {name}, and there is no python{name} on the PATH")
-    question = (
-        "import json, os, sys, sysconfig; "
-        "print(json.dumps([sys.version, os.path.realpath(sys.executable), sysconfig.get_path('stdlib')]))"
-    )
-    version, program, library = json.loads(run(command, "-c", question))
-    return Python(command, version, Path(program), Path(library))
+    return asked(command)
 
 
 def _kept(what: str, *made_from: bytes) -> Path:
@@ -198,19 +176,16 @@ def _model(python: Python, packages: Path) -> Path:
 def _root(python: Python, *installed: Path) -> Path:
     """A folder that holds, at its place in the image, the interpreter and what it and what is installed need."""
     names = [folder.name for folder in installed]
-    made_from = (python.version, python.program, LAUNCHER, TOOLS, _UNUSED, *names)
+    made_from = (python.version, python.program, LAUNCHER, TOOLS, UNUSED, *names)
     folder = _kept("root", *(str(part).encode() for part in made_from))
     if folder.exists():
         return folder
     unfinished = _begin(folder)
-    _copy(python.program, unfinished / "usr/local/bin/python3.11")
+    library = copy_into(unfinished, python)
     (unfinished / "usr/local/bin/vllm").write_text(LAUNCHER)
     for place, tool in TOOLS.items():
-        _copy(tool, unfinished / place)
-    library = unfinished / "usr/local/lib/python3.11"
-    shutil.copytree(python.library, library, ignore=shutil.ignore_patterns(*_UNUSED), ignore_dangling_symlinks=True)
-    # Files of an image have no times, by which Python would know what is compiled from what.
-    run(python.command, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", library)
+        copy(tool, unfinished / place)
+    compile_all(python, library, unfinished)
     needing = [
         python.program,
         *TOOLS.values(),
@@ -218,30 +193,9 @@ def _root(python: Python, *installed: Path) -> Path:
         *(file for place in installed for pattern in ("*.so", "*.so.*") for file in place.rglob(pattern)),
     ]
     for needed in system_libraries(needing, _cache()):
-        _copy(needed, unfinished / needed.relative_to("/"))
+        copy(needed, unfinished / needed.relative_to("/"))
     unfinished.rename(folder)
     return folder
-
-
-def _copy(file: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(file, place)
-
-
-def system_libraries(needing: list[Path], own: Path) -> set[Path]:
-    """The shared libraries that the files `needing` need, where the loader finds them; those in `own` are left out."""
-    told = subprocess.run(["ldd", *needing], check=False, capture_output=True, text=True).stdout
-    return {path for path in parse_ldd(told) if not path.is_relative_to(own)}
-
-
-def parse_ldd(told: str) -> set[Path]:
-    """The paths in what ldd says: `libm.so.6 => /lib/libm.so.6 (0x1)` and `/lib64/ld-linux.so.2 (0x2)`."""
-    found = set()
-    for line in told.splitlines():
-        path = line.rpartition("=>")[2].strip().rpartition(" (0x")[0]
-        if path.startswith("/"):
-            found.add(Path(path))
-    return found
 
 
 def image(root: Path, model: Path, *installed: Path) -> images.Image:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -19,8 +18,7 @@ from fusioninfer.api.types import GROUP, VERSION
 from testbed import cluster as testbed_cluster
 from testbed import parts as testbed_parts
 from testbed import vllm
-from testbed.processes import command_line
-from tools import operator_process
+from tools import in_cluster
 from tools.operator_process import Kubectl
 
 EXAMPLE = Path("examples/router.yaml")
@@ -30,7 +28,6 @@ MODELS = {"sim": "qwen", "vllm": vllm.MODEL_NAME, "pd": vllm.MODEL_NAME}
 """The model of each demonstration: simulated engines, a real one, real ones with prefill and decode apart."""
 ENGINES = {"sim": "sim", "vllm": "vllm", "pd": "vllm"}
 """The part of the local cluster that it needs."""
-PID, LOG, KUBECONFIG = STATE / "operator.pid", STATE / "operator.log", STATE / "operator.kubeconfig"
 ROUTER = ("router", "inference-crds")
 """Parts of the local cluster that a router needs."""
 QUESTION = "Who answers here?"
@@ -50,13 +47,12 @@ def up(what: str = "sim") -> None:
     say(f"a Kubernetes node on this machine, with {testbed_parts.PARTS[engine].meaning}")
     subprocess.run([sys.executable, "-m", "testbed", "up", engine, *ROUTER], check=True)
     kubectl = cluster()
-    say("the CRD, the operator's rights, and the operator")
-    end_operator()
+    say("the operator: its image, and its chart with two replicas")
+    repository, _, tag = in_cluster.load_image().rpartition(":")
+    helm = in_cluster.helm(kubectl.kubeconfig)
+    print(helm.install(f"image.repository={repository}", f"image.tag={tag}", "image.pullPolicy=Never"))
+    print(kubectl("get", "pods", "-n", in_cluster.NAMESPACE, "-o", "wide"))
     STATE.mkdir(parents=True, exist_ok=True)
-    operator_process.install(kubectl)
-    operator_process.write_kubeconfig(kubectl, KUBECONFIG)
-    LOG.unlink(missing_ok=True)
-    PID.write_text(str(operator_process.start(KUBECONFIG, LOG, detached=True).pid))
     file = example(what)
     say(f"one InferenceService, from {file}")
     print(file.read_text())
@@ -154,27 +150,12 @@ kubectl explain inferenceservice.spec.roles
 kubectl patch fi {SERVICE} --type json -p '[{{"op": "replace", "path": "/spec/roles/{engine}/replicas", "value": 3}}]'
 fusioninfer status {SERVICE} --watch
 fusioninfer render -f {file}
-tail -f {LOG}
+kubectl -n {in_cluster.NAMESPACE} logs -f -l app.kubernetes.io/name=fusioninfer --prefix
 make demo-down"""
 
 
 def down() -> None:
-    end_operator()
     subprocess.run([sys.executable, "-m", "testbed", "down"], check=True)
-
-
-def end_operator() -> None:
-    """End the operator that an earlier `up` started, if it still runs and is it."""
-    if not PID.exists():
-        return
-    pid = int(PID.read_text())
-    if any("fusioninfer" in word for word in command_line(pid)):
-        os.kill(pid, signal.SIGTERM)
-        for _ in range(100):
-            if not any(command_line(pid)):
-                break
-            time.sleep(0.1)
-    PID.unlink()
 
 
 if __name__ == "__main__":

@@ -255,14 +255,19 @@ def chat_or_nothing(address: str, question: str = "hello", model: str = "qwen") 
         return ""
 
 
-def kill(pod: Manifest, container: str = "engine") -> None:
-    """End every process of a container, as a kernel would that is out of memory."""
+def processes_of(pod: Manifest, container: str) -> list[int]:
+    """The process ids, on this machine, of a container that runs."""
     status = pod["status"]
     found = [*status["containerStatuses"], *status.get("initContainerStatuses", ())]
     (its_id,) = (each["containerID"].rpartition("/")[2] for each in found if each["name"] == container)
     mine = [int(cgroup.parent.name) for cgroup in Path("/proc").glob("[0-9]*/cgroup") if its_id in _read(cgroup)]
     assert mine
-    for process in mine:
+    return mine
+
+
+def kill(pod: Manifest, container: str = "engine") -> None:
+    """End every process of a container, as a kernel would that is out of memory."""
+    for process in processes_of(pod, container):
         with suppress(ProcessLookupError):  # the end of the first is the end of the others
             os.kill(process, signal.SIGKILL)
 

@@ -36,7 +36,7 @@ def server(kubectl: Kubectl) -> Server:
         command = [str(kubectl.program), "--kubeconfig", str(kubectl.kubeconfig), *words]
         return subprocess.run(command, input=sent, capture_output=True, text=True)
 
-    applied = run("apply", "-f", "-", sent=crd.yaml_text())
+    applied = run("apply", "-f", "-", sent=crd.yaml_text(crd.custom_resource_definition()))
     assert applied.returncode == 0, applied.stderr
     wait_until_served(run)
     return run

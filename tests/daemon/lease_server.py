@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import msgspec
@@ -18,10 +18,16 @@ class LeaseServer:
     def __init__(self) -> None:
         self.live: dict[str, Any] | None = None
         self.writes = 0
+        self.listeners: list[Callable[[], None]] = []
         self._version = 100
 
     def delete(self) -> None:
         self.live = None
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self.listeners:
+            listener()
 
     @property
     def holder(self) -> str:
@@ -40,6 +46,7 @@ class LeaseServer:
             **manifest,
             "metadata": {**manifest["metadata"], "uid": uid, "resourceVersion": str(self._version)},
         }
+        self._tell()
         return msgspec.json.encode(self.live)
 
     def _there(self) -> dict[str, Any]:
@@ -65,8 +72,12 @@ class Line:
         self.latency_seconds = latency_seconds
         self.cut = False
         self.muted = False
+        self.sent = 0
+        self.deaf = False
+        """No watch is granted, and those that were end."""
 
     async def send(self, request: Request) -> bytes:
+        self.sent += 1
         await asyncio.sleep(self.latency_seconds)
         if self.cut:
             raise errors.Unreachable("the line is cut")
@@ -84,5 +95,22 @@ class Line:
     def _loses_answers(self) -> bool:
         return self.cut or self.muted
 
-    def stream(self, request: Request) -> AsyncIterator[bytes]:
-        raise NotImplementedError
+    async def stream(self, request: Request) -> AsyncGenerator[bytes, None]:
+        """A line for each change; while the line is cut there are none, and nothing says so."""
+        assert request.query["fieldSelector"] == "metadata.name=fusioninfer"
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        self.server.listeners.append(tell)
+        try:
+            while not self.deaf:
+                await changed.wait()
+                changed.clear()
+                await asyncio.sleep(self.latency_seconds)
+                if not self.cut:
+                    yield b"{}"
+            raise errors.error_from(403, b'{"reason": "Forbidden"}')
+        finally:
+            self.server.listeners.remove(tell)

@@ -22,7 +22,8 @@ from tests.daemon.lease_server import LeaseServer, Line
 
 TERMS = Terms()
 TAKEOVER = TERMS.lease + 2 * TERMS.retry + 0.5
-"""Seconds within which a follower leads after the last word of a leader: it saw that word one look later, too."""
+"""Seconds within which a follower leads after the last word of a leader, though its watch is broken: it saw that word
+one look later, too."""
 
 
 class Candidate:
@@ -51,7 +52,7 @@ class Candidate:
         return answer
 
     def stream(self, request: Request) -> AsyncIterator[bytes]:
-        raise NotImplementedError
+        return self.line.stream(request)
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -146,8 +147,31 @@ def test_follower_leads_when_the_leader_is_killed() -> None:
         killed = virtual.clock()
         await asyncio.sleep(TAKEOVER)
         assert scene.b.led_since is not None
-        assert scene.b.led_since - killed >= TERMS.lease - TERMS.retry
+        assert TERMS.lease - TERMS.retry <= scene.b.led_since - killed <= TERMS.lease + 0.1
         assert scene.b.elector.transitions == 1
+
+    played(story)
+
+
+def test_follower_whose_watch_is_refused_leads_two_looks_later() -> None:
+    async def story(scene: Scene) -> None:
+        scene.b.line.deaf = True
+        await asyncio.sleep(TERMS.retry)
+        scene.a.task.cancel()
+        await asyncio.sleep(TAKEOVER)
+        assert scene.leaders == ["b"]
+
+    played(story)
+
+
+def test_follower_who_cannot_take_a_free_lease_asks_no_more_often() -> None:
+    async def story(scene: Scene) -> None:
+        scene.a.task.cancel()
+        scene.b.line.cut = True
+        await asyncio.sleep(TAKEOVER)
+        before = scene.b.line.sent
+        await asyncio.sleep(10 * TERMS.retry)
+        assert scene.b.line.sent - before <= 10
 
     played(story)
 
@@ -157,7 +181,7 @@ def test_release_hands_over_at_once() -> None:
         scene.a.task.cancel()
         await scene.a.elector.release(scene.a)
         assert scene.leaders == []
-        await asyncio.sleep(TERMS.retry + 0.1)
+        await asyncio.sleep(0.1)
         assert scene.leaders == ["b"]
 
     played(story)

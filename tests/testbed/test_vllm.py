@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from testbed import images, quiet, vllm
+from testbed.interpreter import Python
 from testbed.refusal import Refusal
 
-PYTHON = vllm.Python(sys.executable, "3.11", Path("/usr/bin/python3.11"), Path("/usr/lib/python3.11"))
+PYTHON = Python(sys.executable, "3.11", Path("/usr/bin/python3.11"), Path("/usr/lib/python3.11"))
 
 
 @pytest.fixture
@@ -168,27 +169,6 @@ def test_without_the_right_python_it_is_refused(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(Refusal, match=r"needs Python 2\.7, and there is no python2\.7 on the PATH"):
         vllm.find_python()
-
-
-def test_libraries_are_read_from_what_ldd_says() -> None:
-    told = """\
-/opt/a.so:
-\tlinux-vdso.so.1 (0x00007fc8de0c3000)
-\tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007fc8de056000)
-\tlibtorch.so => not found
-\t/lib64/ld-linux-x86-64.so.2 (0x00007fc8de0c5000)
-/opt/b.so:
-\tstatically linked
-"""
-
-    assert vllm.parse_ldd(told) == {Path("/lib/x86_64-linux-gnu/libm.so.6"), Path("/lib64/ld-linux-x86-64.so.2")}
-
-
-def test_libraries_of_the_packages_themselves_are_not_the_systems(tmp_path: Path) -> None:
-    needed = vllm.system_libraries([Path("/bin/ls")], tmp_path)
-
-    assert any(path.name.startswith("libc.") for path in needed)
-    assert vllm.system_libraries([Path("/bin/ls")], Path("/")) == set()
 
 
 def test_every_volume_of_the_template_is_mounted() -> None:

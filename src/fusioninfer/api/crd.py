@@ -179,13 +179,12 @@ INDENTED_LEVELS = 15
 """Down to the fields of a role's template.spec."""
 
 
-def yaml_text() -> str:
-    """The definition as YAML: indented as deep as our own fields go, the pods' fields on one line each.
+def yaml_text(definition: Manifest) -> str:
+    """`definition` as YAML: indented as deep as our own fields go, the pods' fields on one line each.
 
     Indented all the way down it would be 370 KB, two thirds of them blanks.
     """
-    definition = flattened(custom_resource_definition(), INDENTED_LEVELS)
-    return yaml.dump(definition, Dumper=Dumper, sort_keys=False, width=math.inf)
+    return yaml.dump(flattened(definition, INDENTED_LEVELS), Dumper=Dumper, sort_keys=False, width=math.inf)
 
 
 class OneLine(dict[str, Any]):

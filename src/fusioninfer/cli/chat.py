@@ -205,7 +205,10 @@ async def chat(
     """Ask one question after the other; the exit code. Raises Missing, and KubeError."""
     there = await door(client, namespace, name)
     code = ANSWERED
-    async with forwarded(client, namespace, there.pod, there.port) as address, aiohttp.ClientSession(timeout=NO_END) as session:
+    async with (
+        forwarded(client, namespace, there.pod, there.port) as address,
+        aiohttp.ClientSession(timeout=NO_END) as session,
+    ):
         try:
             talk = Talk(session, address, model or await first_model(session, address))
         except Silent as silence:

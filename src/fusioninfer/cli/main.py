@@ -120,9 +120,9 @@ def render(
 @app.command()
 def crd() -> None:
     """Print the CustomResourceDefinition of InferenceService, for `kubectl apply -f -`."""
-    from fusioninfer.api.crd import yaml_text
+    from fusioninfer.api.crd import custom_resource_definition, yaml_text
 
-    print(yaml_text(), end="")
+    print(yaml_text(custom_resource_definition()), end="")
 
 
 @app.command()
@@ -188,6 +188,21 @@ def explain(name: Name, namespace: Namespace = "", kubeconfig: Kubeconfig = "", 
         return await explained.explain(kube, console(), there, name)
 
     _ask(ask, namespace, kubeconfig, context)
+
+
+@app.command()
+def check(kubeconfig: Kubeconfig = "", context: Context = "") -> None:
+    """Say what a cluster has of all that FusionInfer can use, what each part turns on, and how to get what is missing.
+
+    Exit code: 0; 1 InferenceServices are not served, or no operator works on them; 2 the cluster gives no answer.
+    """
+    from fusioninfer.cli import check as checked
+    from fusioninfer.cli.terminal import console
+
+    async def ask(kube: Client, there: Target) -> int:
+        return await checked.check(kube, console())
+
+    _ask(ask, "", kubeconfig, context)
 
 
 @app.command()

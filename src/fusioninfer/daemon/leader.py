@@ -7,6 +7,9 @@ holder from before *it* sent its last renewal, each on a clock that nobody sets.
     holder      sends ── commit ─────────── 10 s: its writes are refused
     candidate                └─ sees ──────────────────── 15 s: takes the Lease
 
+A candidate looks every two seconds, and at once when a watch says that the Lease has changed: one that is given up is
+taken within milliseconds. The watch is a hint and nothing more, and without it all of this holds.
+
 So the holder stops before anybody else may start, unless its clock runs a third slower than another's. What remains
 is a write that was let through and then held up on its way for longer than the 5 s between: it hits no other object,
 for writes are guarded by uid, and what it wrote is mended by the next leader's turn, which its own event brings about.
@@ -91,6 +94,7 @@ class Elector:
         self.name = name
         self.identity = identity
         self.terms = terms or Terms()
+        self._changed = asyncio.Event()
         self._elapsed = elapsed
         self._now = now
         self._sleep = sleep
@@ -122,8 +126,12 @@ class Elector:
         Who cannot renew in time is stopped by `check` but has not lost yet: a later renewal is guarded by its own last
         one, so that it succeeds only if nobody held the Lease between.
         """
-        while not await self._holds(kube):
-            await self._sleep(self.terms.retry)
+        listening = asyncio.create_task(self._listen(kube))
+        try:
+            while not await self._holds(kube):
+                await self._until_next_look()
+        finally:
+            listening.cancel()
         log.info("leading", lease=self.name, identity=self.identity)
         on_leading()
         await self._sleep(self.terms.retry)
@@ -142,8 +150,27 @@ class Elector:
             await lease.write(kube, self.namespace, self.name, lease.released(seen, self._now()), seen)
             log.info("lease released", lease=self.name)
 
+    async def _listen(self, kube: Kube) -> None:
+        """Be woken whenever the Lease changes."""
+        while True:
+            try:
+                async for _ in lease.changes(kube, self.namespace, self.name):
+                    self._changed.set()
+            except errors.KubeError as error:
+                log.debug("lease not watched", lease=self.name, error=repr(error))
+            await self._sleep(self.terms.retry)
+
+    async def _until_next_look(self) -> None:
+        """When the Lease changes or will be free, and after `retry` at the latest."""
+        due = self._free_at - self._elapsed()
+        with suppress(TimeoutError):
+            # A Lease that is free and was not to be had is no reason to ask without a pause.
+            async with asyncio.timeout(due if 0.0 < due < self.terms.retry else self.terms.retry):
+                await self._changed.wait()
+
     async def _holds(self, kube: Kube) -> bool:
         """Whether we hold the Lease after one more round; an API server that does not answer changes nothing."""
+        self._changed.clear()
         try:
             async with asyncio.timeout(self.terms.answer):
                 await self._round(kube)

@@ -7,6 +7,7 @@ object, also if it is absent; guarded by a stale resourceVersion alone it makes 
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 import msgspec
@@ -18,6 +19,8 @@ from fusioninfer.kube.requests import ABSENT, Kube, Manifest, Resource
 # ruff: noqa: N815 - the names are the wire's
 
 LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases")
+WATCH_SECONDS = 300
+"""How long a watch is asked to last."""
 MANAGER = "fusioninfer-leader"
 """Field manager of the Lease."""
 
@@ -79,6 +82,13 @@ async def read(kube: Kube, namespace: str, name: str) -> Lease | None:
         return msgspec.json.decode(await kube.send(requests.get(LEASES, namespace, name)), type=Lease)
     except errors.NotFound:
         return None
+
+
+async def changes(kube: Kube, namespace: str, name: str) -> AsyncIterator[None]:
+    """One item at once and one for every change, until the API server ends the watch; raises as `Kube.stream`."""
+    request = requests.watch(LEASES, namespace, name=name, resource_version="", timeout_seconds=WATCH_SECONDS)
+    async for _ in kube.stream(request):
+        yield None
 
 
 async def write(kube: Kube, namespace: str, name: str, spec: LeaseSpec, seen: Lease | None) -> Lease:

@@ -66,7 +66,7 @@ RULES = (
 )  # fmt: skip
 """In every namespace."""
 
-LEASE_RULES = (Rule("coordination.k8s.io", ("leases",), ("get", "create", "patch"), "one leader at a time"),)
+LEASE_RULES = (Rule("coordination.k8s.io", ("leases",), ("get", "watch", "create", "patch"), "one leader at a time"),)
 """On one Lease, in the operator's own namespace."""
 
 

@@ -88,10 +88,10 @@ def list_page(
 
 
 def watch(
-    resource: Resource, namespace: str = "", *, labels: str = "", resource_version: str, timeout_seconds: int,
-    accept: str = JSON,
+    resource: Resource, namespace: str = "", *, labels: str = "", name: str = "", resource_version: str,
+    timeout_seconds: int, accept: str = JSON,
 ) -> Request:  # fmt: skip
-    """Follow a collection from `resource_version` on, with bookmarks."""
+    """Follow a collection, or the one object of it called `name`, from `resource_version` on, with bookmarks."""
     query = {
         "watch": "true",
         "allowWatchBookmarks": "true",
@@ -100,6 +100,8 @@ def watch(
     }
     if labels:
         query["labelSelector"] = labels
+    if name:
+        query["fieldSelector"] = f"metadata.name={name}"
     return Request("GET", resource.path(namespace), query, accept=accept)
 
 
