@@ -42,7 +42,7 @@ class Asked:
         return self.kube.stream(request)
 
 
-PLURALS = {resource.plural for resource in (SERVICES, PODS, *CHILDREN.values())}
+PLURALS = {"nodes", *(resource.plural for resource in (SERVICES, PODS, *CHILDREN.values()))}
 
 
 async def a_cluster(

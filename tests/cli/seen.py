@@ -71,9 +71,14 @@ def view(*roles: Manifest, **seen: Any) -> View:
     return view_of(looked(*roles, **seen))
 
 
+def a_console() -> Console:
+    """A file, as the command line prints into one."""
+    return Console(width=1000, highlight=False, color_system=None)
+
+
 def text(shown: RenderableType) -> list[str]:
     """The lines of what is printed into a file."""
-    console = Console(width=1000, highlight=False, color_system=None)
+    console = a_console()
     with console.capture() as captured:
         console.print(shown)
     return [line.rstrip() for line in captured.get().splitlines()]

@@ -124,5 +124,5 @@ def kubectl_complete() -> None:
     told = io.StringIO()
     with contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
         app(prog_name=PROGRAM)
-    lines = told.getvalue().split("\n")
-    print("\n".join(filter(None, lines)), NO_FILES if any(lines) else FILES, sep="\n")
+    found = [line for line in told.getvalue().splitlines() if line]
+    print("\n".join([*found, NO_FILES if found else FILES]))

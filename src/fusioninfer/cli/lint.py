@@ -111,15 +111,21 @@ def refusals(raw: Manifest, engines: Engines, strategies: Strategies) -> Iterato
     if not isinstance(metadata, Mapping) or not isinstance(metadata.get("name"), str):
         yield InvalidSpec("metadata.name", "is missing; it names the Service")
         return
-    yield from (UnknownField(name, _TOP) for name in raw if name not in _KNOWN)
-    schema, spec = _schema(), raw.get("spec")
-    by_server = [*violations(spec, schema, "spec"), *_by_cel(spec)]
-    by_us = tuple(_by_us({**raw, "spec": stored_part(spec, schema)}, engines, strategies))
+    by_server = tuple(by_the_server(raw))
+    by_us = tuple(_by_us({**raw, "spec": stored_part(raw.get("spec"), _schema())}, engines, strategies))
     if by_server:  # which say the same, and all of it
         by_us = tuple(refusal for refusal in by_us if not isinstance(refusal, parse.Mistyped))
     fields = {refusal.field for refusal in by_us}
     yield from (refusal for refusal in by_server if refusal.field not in fields)
     yield from by_us
+
+
+def by_the_server(raw: Manifest) -> Iterator[InvalidSpec]:
+    """What the CRD refuses and, in other words or not at all, `parse`: by its schema, and by CEL."""
+    yield from (UnknownField(name, _TOP) for name in raw if name not in _KNOWN)
+    spec = raw.get("spec")
+    yield from violations(spec, _schema(), "spec")
+    yield from _by_cel(spec)
 
 
 @cache

@@ -191,6 +191,41 @@ def explain(name: Name, namespace: Namespace = "", kubeconfig: Kubeconfig = "", 
 
 
 @app.command()
+def diff(
+    file: Files,
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+) -> None:
+    """Say what files would change in a cluster: objects, restarts, interruptions, GPUs. Nothing is written.
+
+    It is the operator's own plan for its next step. Exit code: 0 nothing would change, 1 something would, 2 an error.
+    """
+    import yaml
+
+    from fusioninfer.build import engines
+    from fusioninfer.build.router import strategies
+    from fusioninfer.cli import diff as compared
+    from fusioninfer.cli.documents import complaint, files_of, services_in, text_of
+    from fusioninfer.cli.terminal import console
+
+    raws: list[dict[str, Any]] = []
+    for one in files_of(file):
+        try:
+            raws += services_in(text_of(one))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            _refuse(f"{one}: {complaint(error)}")
+    if not raws:
+        _refuse(f"{', '.join(file)}: there is no InferenceService")
+
+    async def ask(kube: Client, there: Target) -> int:
+        plugins = engines.installed(), strategies.installed()
+        return await compared.diff(kube, console(), raws, *plugins, there.namespace)
+
+    _ask(ask, namespace, kubeconfig, context)
+
+
+@app.command()
 def check(kubeconfig: Kubeconfig = "", context: Context = "") -> None:
     """Say what a cluster has of all that FusionInfer can use, what each part turns on, and how to get what is missing.
 

@@ -135,11 +135,20 @@ class Client:
             )
         except aiohttp.WSServerHandshakeError as refusal:
             self._on_answer(request, refusal.status, time.perf_counter() - started)
-            raise errors.error_from(refusal.status, refusal.message.encode()) from refusal
+            raise await self._refusal(request, refusal) from refusal
         except _FAILURES as error:
             raise self._unanswered(request, error, started) from error
         self._on_answer(request, 101, time.perf_counter() - started)
         return socket
+
+    async def _refusal(self, request: Request, refusal: aiohttp.WSServerHandshakeError) -> errors.KubeError:
+        """Why there is no websocket. The refusal does not say it; asked without one, the API server does."""
+        try:
+            await self.send(request)
+        except errors.ApiError as error:
+            if error.status.code == refusal.status:
+                return error
+        return errors.error_from(refusal.status, refusal.message.encode())
 
     async def _granted(
         self, session: aiohttp.ClientSession, request: Request, started: float
