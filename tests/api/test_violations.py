@@ -9,6 +9,7 @@ import pytest
 from fusioninfer.api.crd import service_schema
 from fusioninfer.api.violations import UnknownField, stored_part, violations
 from tests import make
+from tests.refusals import ACCEPTED, Accepted
 
 SPEC = service_schema()["properties"]["spec"]
 
@@ -23,6 +24,11 @@ def of_a_role(**fields: Any) -> list[str]:
 
 def test_a_service_as_it_should_be_has_none() -> None:
     assert of_a_role(podReplicas=1, multinode={"nodeCount": 1}) == []
+
+
+@pytest.mark.parametrize("accepted", [pytest.param(accepted, id=accepted.id) for accepted in ACCEPTED])
+def test_what_is_accepted_has_none(accepted: Accepted) -> None:
+    assert found(accepted.service["spec"]) == []
 
 
 def test_all_are_found_and_not_only_the_first() -> None:

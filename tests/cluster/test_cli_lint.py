@@ -18,7 +18,10 @@ from tools.operator_process import Kubectl
 pytestmark = pytest.mark.cluster
 
 SERVICES = f"/apis/{types.GROUP}/{types.VERSION}/namespaces/default/{types.PLURAL}"
-CASES = {case.id: case.service for case in (*REFUSALS, *ACCEPTED)}
+CASES: dict[str, Manifest] = {
+    **{case.id: case.service for case in REFUSALS},
+    **{case.id: case.service for case in ACCEPTED},
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def _asked(kubectl: Kubectl) -> Iterator[tuple[str, bool]]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_lint_refuses_what_the_api_server_refuses(case: str, refused: Mapping[str, bool]) -> None:
-    service: Manifest = CASES[case]
+    service = CASES[case]
 
     if refused[case]:
         assert list(refusals(service, make.ENGINES, make.STRATEGIES))

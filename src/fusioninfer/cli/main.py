@@ -106,15 +106,15 @@ def render(
     from fusioninfer.api.service import InvalidSpec
     from fusioninfer.build import engines
     from fusioninfer.build.router import strategies
-    from fusioninfer.cli.documents import text_of
+    from fusioninfer.cli.documents import complaint, text_of
     from fusioninfer.cli.render import rendered
 
     try:
         print("".join(rendered(text_of(file), engines.installed(), strategies.installed(), namespace)), end="")
     except InvalidSpec as refusal:
         _refuse(f"{file}: {refusal.reason}: {refusal}")
-    except (OSError, yaml.YAMLError) as error:
-        _refuse(f"{file}: {error}")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        _refuse(f"{file}: {complaint(error)}")
 
 
 @app.command()
