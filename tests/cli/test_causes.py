@@ -81,7 +81,7 @@ CASES: dict[str, tuple[Looked, Class, str]] = {
     ),
     "no image": (
         seen.looked(pods=(make.a_waiting_pod(reason="ImagePullBackOff", message="not found"),)), Class.IMAGE,
-        "kubectl -n default edit inferenceservice qwen   # spec.roles[0].template.spec: image of container engine",
+        "kubectl -n default edit inferenceservice qwen   # spec.roles[0].template.spec.containers[0].image",
     ),
     "a crash": (
         seen.looked(pods=(crashed(),)), Class.CRASH, "fusioninfer logs qwen inference --previous -n default",

@@ -142,3 +142,12 @@ def test_many_services_are_a_table() -> None:
         ["default", "qwen", "True", "Ready", "inference", "1/1", "http://qwen.default.svc", "60m"],
         ["default", "qwen", "Unknown", "NotSeenYet", "60m"],
     ]
+
+
+def test_a_wide_table_has_the_messages_as_they_are() -> None:
+    row = row_of(seen.looked(make.a_role(replicas=-1)).service)
+
+    (_, line) = text(table([row], NOON, namespaces=False, wide=True))
+
+    assert line.endswith(row.message)
+    assert "spec.roles[0].replicas" in line

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from fusioninfer.cli.causes import Class
-from tests.cluster.commands import Done, fusioninfer
+from tests.cluster.commands import Done, fusioninfer, typed
 from tests.cluster.harness import Manifest, Namespace, a_service, nothing_runs, routed, simulator
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
@@ -48,7 +48,7 @@ def test_a_wrong_image_is_explained(namespace: Namespace) -> None:
     assert "event Pod wrong-inference-0" in words(done)
     assert done.stdout.splitlines()[-1] == (
         f"next: kubectl -n {namespace.name} --kubeconfig {namespace.kubectl.kubeconfig} edit inferenceservice wrong"
-        "   # spec.roles[0].template.spec: image of container engine"
+        "   # spec.roles[0].template.spec.containers[0].image"
     )
 
 
@@ -100,6 +100,7 @@ def test_somebody_talks_to_a_service_reads_its_log_and_scales_it(namespace: Name
     assert fusioninfer(namespace, "chat", "talking", "-m", "who is there?").stdout == "who is there?\n"
     conversation = fusioninfer(namespace, "chat", "talking", given="a question that is read\n")
     assert conversation.stdout == "a question that is read\n", conversation.stderr
+    assert typed(namespace, "first\n\nsecond\n\x04", "chat", "talking") == "> first\n> > second\n> "
     wrong = fusioninfer(namespace, "chat", "talking", "-m", "hello", "--model", "nobody")
     assert wrong.returncode == 1
     assert "nobody" in wrong.stderr

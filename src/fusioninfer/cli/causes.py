@@ -13,7 +13,7 @@ import msgspec
 
 from fusioninfer.api.types import Condition
 from fusioninfer.cli.terminal import age
-from fusioninfer.cli.view import NOT_SEEN, Gang, Hop, Pod, Role, View
+from fusioninfer.cli.view import NOT_SEEN, Gang, Hop, Pod, Role, View, roles_in
 from fusioninfer.reconcile.conditions import GANG_OVERRIDDEN, NAME_CONFLICT, PAUSED
 from fusioninfer.reconcile.hops import SHADOWED
 from fusioninfer.reconcile.phases import DEADLINE_EXCEEDED, NOT_INSTALLED, RECREATING, SCALED_TO_ZERO, UPDATE_PENDING
@@ -294,7 +294,12 @@ def _image_path(view: View, spec: Mapping[str, Any]) -> str:
     """The field with the image of the container that Ready's message names."""
     ready, role = view.condition("Ready"), to_blame(view)
     container = re.search(r"container ([a-z0-9-]+)", ready.message if ready else "")
-    for index, written in enumerate(spec.get("roles") or ()):
-        if role is not None and container is not None and written.get("name") == role.name:
-            return f"spec.roles[{index}].template.spec: image of container {container[1]}"
-    return "image"
+    for index, written in enumerate(roles_in(spec)):
+        if role is None or container is None or written.get("name") != role.name:
+            continue
+        template = (written.get("template") or {}).get("spec") or {}
+        for kind in ("containers", "initContainers"):
+            for number, one in enumerate(template.get(kind) or ()):
+                if one.get("name") == container[1]:
+                    return f"spec.roles[{index}].template.spec.{kind}[{number}].image"
+    return f"the image of container {container[1]}" if container else "the image"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -205,10 +206,7 @@ async def chat(
     """Ask one question after the other; the exit code. Raises Missing, and KubeError."""
     there = await door(client, namespace, name)
     code = ANSWERED
-    async with (
-        forwarded(client, namespace, there.pod, there.port) as address,
-        aiohttp.ClientSession(timeout=NO_END) as session,
-    ):
+    async with forwarded(client, namespace, there.pod, there.port) as address, _session() as session:
         try:
             talk = Talk(session, address, model or await first_model(session, address))
         except Silent as silence:
@@ -225,6 +223,11 @@ async def chat(
     return code
 
 
+def _session() -> aiohttp.ClientSession:
+    """Without kept connections: the engine closes its own while somebody thinks of the next question."""
+    return aiohttp.ClientSession(timeout=NO_END, connector=aiohttp.TCPConnector(force_close=True))
+
+
 def typed() -> Iterator[str]:
     """What a person types, a question a line, until the end of input; or all that a program writes as one."""
     if not sys.stdin.isatty():
@@ -233,7 +236,16 @@ def typed() -> Iterator[str]:
         return
     try:
         while True:
-            if question := input(PROMPT).strip():
+            if question := _typed_line().strip():
                 yield question
     except EOFError:
         return
+
+
+def _typed_line() -> str:
+    """A line of input. Ctrl-C ends it at once: asyncio's own handler would wait for the line."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return input(PROMPT)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -5,6 +5,7 @@ Those files are imported when their command runs: what serves clusters, and what
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -285,12 +286,9 @@ def chat(
     def write(words: str) -> None:
         print(words, end="", flush=True)
 
-    def complain(words: str) -> None:
-        typer.secho(words, fg="red", err=True)
-
     async def ask(kube: Client, there: Target) -> int:
         questions = [message] if message else talk.typed()
-        return await talk.chat(kube, there.namespace, name, questions, model, write, complain)
+        return await talk.chat(kube, there.namespace, name, questions, model, write, _complain)
 
     _ask(ask, namespace, kubeconfig, context)
 
@@ -372,5 +370,9 @@ def _ask(
 
 
 def _refuse(sentence: str) -> NoReturn:
-    typer.secho(sentence, fg="red", err=True)
+    _complain(sentence)
     raise typer.Exit(REFUSED)
+
+
+def _complain(sentence: str) -> None:
+    typer.secho(sentence, fg=None if os.environ.get("NO_COLOR") else "red", err=True)

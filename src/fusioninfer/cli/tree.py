@@ -155,5 +155,5 @@ def table(rows: Iterable[Row], now: datetime, *, namespaces: bool, wide: bool) -
         ready = Text(row.ready, {"True": GOOD, "False": BAD}.get(row.ready, WAITING))
         roles = ", ".join(f"{name} {count}" for name, count in row.roles.items())
         cells = (row.name, ready, row.reason, roles, row.url, age(row.created, now))
-        found.add_row(*(row.namespace,) * namespaces, *cells, *(row.message,) * wide)
+        found.add_row(*(row.namespace,) * namespaces, *cells, *(Text(row.message),) * wide)
     return found
