@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import minimal, router, takeover
+from bench import cli, minimal, router, takeover
+from bench.figures import Figure
 from bench.processes import Usage, usage_of
 from fusioninfer.kube.connection import from_kubeconfig
 from testbed import cluster
@@ -29,21 +30,6 @@ BURST = 300
 SAMPLES = 100
 WHOLE = 100
 REST_SECONDS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table."""
-
-    what: str
-    measured: str
-    goal: str = "none"
-    met: bool | None = None
-    """None: there is no goal."""
-
-    def __str__(self) -> str:
-        verdict = {True: "met", False: "MISSED", None: ""}[self.met]
-        return f"| {self.what} | {self.measured} | {self.goal} | {verdict} |"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +73,8 @@ def main() -> None:
         for scenario in (takeovers, latency, at_rest, burst, whole, routing):
             for figure in scenario(bench):
                 print(figure, flush=True)
+        for figure in cli.figures():
+            print(figure, flush=True)
 
 
 def _cluster() -> cluster.Status:

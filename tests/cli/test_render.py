@@ -44,7 +44,7 @@ def test_standard_input_is_read_and_other_kinds_are_passed_over() -> None:
     ("text", "words"),
     [
         pytest.param("kind: ConfigMap\n", "holds no InferenceService", id="no service"),
-        pytest.param("a: [", "while parsing", id="no YAML"),
+        pytest.param("a: [", "line 1, column 5: expected the node content", id="no YAML"),
         pytest.param(
             yaml.safe_dump(make.raw_service(make.a_role(replicas=-1))), "spec.roles[0].replicas", id="refused"
         ),

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+import json
 
 import pytest
 
+from tests.cluster.commands import fusioninfer
 from tests.cluster.harness import Namespace, a_service, nothing_runs
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
 
-def status(namespace: Namespace, *words: str) -> subprocess.CompletedProcess[str]:
-    program = str(Path(sys.executable).with_name("fusioninfer"))
-    kubeconfig = str(namespace.kubectl.kubeconfig)
-    command = [program, "status", "--kubeconfig", kubeconfig, "-n", namespace.name, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={"COLUMNS": "200"})
-
-
 def test_it_waits_until_the_service_is_ready(namespace: Namespace) -> None:
     namespace.apply(a_service("seen", template=nothing_runs(), replicas=2))
 
-    shown = status(namespace, "seen", "--watch", "--until-ready", "--timeout", "60")
+    shown = fusioninfer(namespace, "status", "seen", "--watch", "--until-ready", "--timeout", "60")
 
     assert shown.returncode == 0, shown.stderr
-    assert "inference  Running  2/2" in shown.stdout
-    assert f"http://seen.{namespace.name}.svc" in shown.stdout
+    assert f"seen  Ready  http://seen.{namespace.name}.svc" in shown.stdout
+    assert "inference  worker  Running  2/2 copies ready" in shown.stdout
+    assert "pod seen-inference-1  ready" in shown.stdout
 
 
 def test_it_says_why_a_service_is_not_ready(namespace: Namespace) -> None:
@@ -36,7 +29,7 @@ def test_it_says_why_a_service_is_not_ready(namespace: Namespace) -> None:
     namespace.apply(a_service("stuck", template=template, replicas=1))
     namespace.wait_reason("stuck", "Ready", "Unschedulable")
 
-    shown = status(namespace, "stuck", "--until-ready")
+    shown = fusioninfer(namespace, "status", "stuck", "--until-ready")
 
     assert shown.returncode == 1
     assert "Unschedulable" in shown.stdout
@@ -44,7 +37,26 @@ def test_it_says_why_a_service_is_not_ready(namespace: Namespace) -> None:
 
 
 def test_a_service_that_is_not_there_is_named(namespace: Namespace) -> None:
-    shown = status(namespace, "nobody")
+    shown = fusioninfer(namespace, "status", "nobody")
 
     assert shown.returncode == 2
     assert '"nobody" not found' in shown.stderr
+
+
+def test_all_services_of_a_namespace_are_a_table(namespace: Namespace) -> None:
+    namespace.apply(*(a_service(name, template=nothing_runs(), replicas=1) for name in ("one", "two")))
+    for name in ("one", "two"):
+        namespace.wait_ready(name)
+
+    shown = fusioninfer(namespace, "status").stdout.splitlines()
+
+    assert [line.split()[:4] for line in shown[1:]] == [[name, "True", "Ready", "inference"] for name in ("one", "two")]
+
+
+def test_programs_read_json(namespace: Namespace) -> None:
+    namespace.apply(a_service("seen", template=nothing_runs(), replicas=1))
+    namespace.wait_ready("seen")
+
+    document = json.loads(fusioninfer(namespace, "status", "seen", "-o", "json").stdout)
+
+    assert [pod["ready"] for pod in document["roles"][0]["pods"]] == [True]

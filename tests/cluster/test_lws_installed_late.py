@@ -9,7 +9,9 @@ from datetime import datetime
 
 import pytest
 
+from fusioninfer.cli.causes import Class
 from testbed import places
+from tests.cluster.commands import fusioninfer
 from tests.cluster.harness import Namespace, a_service, nothing_runs
 from tools.operator_process import Kubectl
 
@@ -37,6 +39,10 @@ def test_a_service_says_what_is_missing_and_comes_up_once_it_is_there(namespace:
     condition = namespace.wait_reason("waits", "Ready", "NotInstalled")
     assert "LeaderWorkerSet (leaderworkerset.x-k8s.io/v1), which this cluster does not serve" in condition["message"]
     namespace.wait_ready("other")
+    explained = fusioninfer(namespace, "explain", "waits")
+    assert explained.stdout.splitlines()[0] == condition["message"]
+    assert explained.returncode == Class.MISSING
+    assert "to get LeaderWorkerSet: kubectl apply" in fusioninfer(namespace, "check").stdout
 
     _install()
     answered = datetime.now().astimezone()

@@ -25,6 +25,7 @@ from fusioninfer.kube.connection import (
     Fixed,
     Misconfigured,
     TokenFile,
+    contexts,
     default_connection,
     from_kubeconfig,
     in_cluster,
@@ -141,6 +142,87 @@ async def test_kubeconfig_from_the_environment_comes_first(tmp_path: Path, monke
     at_home.unlink()
     with pytest.raises(Misconfigured, match="not in a cluster"):
         default_connection({})
+
+
+# --- several files ---
+
+
+def part(folder: Path, **sections: Any) -> Path:
+    """A kubeconfig file in a folder of its own, with a part of what is needed."""
+    folder.mkdir()
+    path = folder / "config"
+    path.write_text(yaml.safe_dump(sections))
+    return path
+
+
+def a_cluster(name: str, server: str) -> dict[str, Any]:
+    return {"name": name, "cluster": {"server": server}}
+
+
+def a_context(name: str, namespace: str) -> dict[str, Any]:
+    return {"name": name, "context": {"cluster": "c", "user": "u", "namespace": namespace}}
+
+
+async def test_several_files_are_one_and_of_the_same_name_the_first_counts(tmp_path: Path) -> None:
+    one = part(tmp_path / "one", clusters=[a_cluster("c", "http://first")], contexts=[a_context("x", "one")])
+    two = part(
+        tmp_path / "two",
+        **{"current-context": "y"},
+        clusters=[a_cluster("c", "http://second")],
+        contexts=[a_context("x", "two"), a_context("y", "two")],
+        users=[{"name": "u", "user": {"tokenFile": "token"}}],
+    )
+    (tmp_path / "two" / "token").write_text("of-two")
+    environment = {"KUBECONFIG": os.pathsep.join(["/not/there", str(one), str(two)])}
+
+    found = default_connection(environment)
+
+    assert (found.server, found.namespace) == ("http://first", "two")
+    assert await header_of(found) == "Bearer of-two"  # meant from the folder of its own file
+    assert default_connection(environment, "x").namespace == "one"
+    assert contexts(environment) == ["x", "y"]
+
+
+async def test_files_none_of_which_is_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"/a and /b not found"):
+        default_connection({"KUBECONFIG": "/a:/b"})
+
+
+# --- ways to the server ---
+
+
+async def test_an_http_proxy_is_asked_for_the_server(tmp_path: Path) -> None:
+    async def forwarded(request: web.Request) -> web.Response:
+        return web.json_response(str(request.url))
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", forwarded)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    proxy = f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    answer = await ask(from_kubeconfig(kubeconfig(tmp_path, cluster={"proxy-url": proxy})))
+
+    await runner.cleanup()
+    assert answer == "http://api.example.com:8080/version"
+
+
+async def test_a_proxy_of_another_kind_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"proxy-url socks5://proxy: only http:// and https:// are supported"):
+        from_kubeconfig(kubeconfig(tmp_path, cluster={"proxy-url": "socks5://proxy"}))
+
+
+async def test_the_certificate_may_be_of_another_name_if_the_kubeconfig_says_so(
+    server: str, certificates: tuple[Path, Path]
+) -> None:
+    folder, by_name = certificates[0].parent, server.replace("127.0.0.1", "localhost")
+    trusted = {"certificate-authority": "tls.crt"}
+
+    with pytest.raises(errors.Unreachable, match=r"(?i)hostname"):
+        await ask(from_kubeconfig(kubeconfig(folder, server=by_name, cluster=trusted)))
+    named = {**trusted, "tls-server-name": "127.0.0.1"}
+    assert await ask(from_kubeconfig(kubeconfig(folder, server=by_name, cluster=named))) is None
 
 
 # --- in a cluster ---

@@ -7,7 +7,8 @@ before a rule existed, for `fusioninfer render` without a cluster, and for what 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,7 +26,13 @@ from fusioninfer.api.service import (
     RollingUpdate,
     Router,
     Scorer,
+    raised_by,
 )
+
+
+class Mistyped(InvalidSpec):
+    """The first field whose type, bounds or name the types do not allow; nothing else can be judged before it fits."""
+
 
 DEFAULT_PROGRESS_DEADLINE_SECONDS = 3600
 DEFAULT_ROUTER_DEADLINE_SECONDS = 600
@@ -63,6 +70,39 @@ def parse(raw: Mapping[str, Any]) -> InferenceService:
     )
 
 
+def refusals(raw: Mapping[str, Any]) -> Iterator[InvalidSpec]:
+    """All for which `parse` refuses `raw`, as far as one does not hide another: `parse` raises the first of them."""
+    try:
+        written = _typed(raw.get("spec"))
+    except InvalidSpec as refusal:
+        yield refusal
+        return
+    paths = [f"spec.roles[{index}]" for index in range(len(written.roles))]
+    checks: list[Callable[[], object]] = [
+        partial(_check_names, raw["metadata"]["name"], written.roles),
+        partial(_check_topology, written.roles),
+        *(partial(_check_belonging, role, path) for role, path in zip(written.roles, paths, strict=True)),
+        *(check for role, path in zip(written.roles, paths, strict=True) for check in _checks_of(role, path)),
+        partial(parse, raw),
+    ]
+    yield from raised_by(checks)
+
+
+def _checks_of(role: types.Role, path: str) -> Iterator[Callable[[], object]]:
+    """What can be checked of one role without the rest of it."""
+    whole = _router if role.componentType == "router" else partial(_role, connector=None)
+    yield partial(whole, role, path, "")
+    if role.componentType != "router":
+        yield partial(_template, role.template, f"{path}.template")
+    elif not isinstance(role.template, UnsetType):
+        yield partial(_check_partial, role.template, f"{path}.template")
+    if not isinstance(role.multinode, UnsetType) and not isinstance(role.multinode.workerTemplate, UnsetType):
+        yield partial(_template, role.multinode.workerTemplate, f"{path}.multinode.workerTemplate")
+    if not isinstance(role.metadata, UnsetType):
+        yield partial(_unreserved, role.metadata.labels, f"{path}.metadata.labels")
+        yield partial(_unreserved, role.metadata.annotations, f"{path}.metadata.annotations")
+
+
 def _typed(spec: Any) -> types.InferenceServiceSpec:
     if not isinstance(spec, Mapping):
         raise InvalidSpec("spec", "is missing; it needs roles")
@@ -70,7 +110,7 @@ def _typed(spec: Any) -> types.InferenceServiceSpec:
         return msgspec.convert(spec, types.InferenceServiceSpec)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")
-        raise InvalidSpec("spec" + path.rstrip("`"), problem) from None
+        raise Mistyped("spec" + path.rstrip("`"), problem) from None
 
 
 # --- names and topology -------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -52,17 +51,3 @@ def _inlined(node: Any) -> Any:
         case list():
             return [_inlined(value) for value in node]
     return node
-
-
-def unknown_fields(value: Any, schema: Schema, path: str) -> Iterator[str]:
-    """The paths in `value`, which stands at `path`, that a structural `schema` does not know: slips of the pen."""
-    if schema.get("x-kubernetes-preserve-unknown-fields"):
-        return
-    if isinstance(value, Mapping):
-        known, rest = schema.get("properties", {}), schema.get("additionalProperties")
-        for name, child in value.items():
-            inner = known.get(name, rest)
-            yield from [f"{path}.{name}"] if inner is None else unknown_fields(child, inner, f"{path}.{name}")
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from unknown_fields(item, schema.get("items", {}), f"{path}[{index}]")

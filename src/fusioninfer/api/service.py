@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,18 @@ class InvalidSpec(Exception):
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+
+
+def raised_by(checks: Iterable[Callable[[], object]]) -> Iterator[InvalidSpec]:
+    """What each of `checks` raises; of one field only the first."""
+    fields: set[str] = set()
+    for check in checks:
+        try:
+            check()
+        except InvalidSpec as refusal:
+            if refusal.field not in fields:
+                yield refusal
+            fields.add(refusal.field)
 
 
 @dataclass(frozen=True, slots=True)

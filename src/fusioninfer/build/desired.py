@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role, RollingUpdate, Router
+from fusioninfer.api.service import InferenceService, InvalidSpec, Manifest, Role, RollingUpdate, Router, raised_by
 from fusioninfer.build import engines
 from fusioninfer.build.engines import apart
 from fusioninfer.build.entry import direct_selector, entry_service, router_entry, serving_selector
@@ -137,6 +138,14 @@ def desired_objects(
         *_routers(service, roles, strategy, least),
         _gang(service),
     )
+
+
+def refusals(
+    service: InferenceService, installed: engines.Engines, strategies: Strategies
+) -> Iterator[InvalidSpec]:  # fmt: skip
+    """All for which `desired_objects` refuses `service`, as far as one does not hide another."""
+    each = (partial(_role_objects, service, role, installed, None) for role in service.roles)
+    return raised_by([*each, partial(desired_objects, service, installed, strategies)])
 
 
 def _routers(

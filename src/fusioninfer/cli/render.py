@@ -8,13 +8,13 @@ from typing import Any
 import yaml
 
 from fusioninfer.api import types
-from fusioninfer.api.crd import service_schema
 from fusioninfer.api.parse import parse
-from fusioninfer.api.schema import unknown_fields
 from fusioninfer.api.service import InvalidSpec, Manifest
 from fusioninfer.build.desired import Desired, desired_objects
 from fusioninfer.build.engines import Engines
 from fusioninfer.build.router.strategies import Strategies
+from fusioninfer.cli.documents import services_in
+from fusioninfer.cli.lint import refusals
 from fusioninfer.reconcile.plan import signed
 
 
@@ -36,29 +36,16 @@ def rendered(text: str, engines: Engines, strategies: Strategies, namespace: str
     Equal to what the operator applies, but for the owner's uid and the guard. Raises InvalidSpec for the first
     service that would be refused, and if there is none; yaml.YAMLError if `text` is no YAML.
     """
-    services = [document for document in yaml.safe_load_all(text) if _is_service(document)]
+    services = list(services_in(text))
     if not services:
         raise InvalidSpec("kind", f"the file holds no {types.KIND} of {types.API_VERSION}")
     for raw in services:
+        for refusal in refusals(raw, engines, strategies):
+            raise refusal
         raw["metadata"].setdefault("namespace", namespace)
-        _check_fields(raw)
         desired = desired_objects(parse(raw), engines, strategies)
         yield from (f"# {comment}\n" for comment in _comments(desired))
         yield from (f"---\n{dumped(signed(manifest))}" for manifest in desired.manifests)
-
-
-def _check_fields(raw: Manifest) -> None:
-    """Refuse what the API server would refuse on apply: fields that there are none of, also within the template."""
-    for path in unknown_fields(raw.get("spec"), service_schema()["properties"]["spec"], "spec"):
-        raise InvalidSpec(path, "there is no such field; is it misspelt, or indented wrongly?")
-
-
-def _is_service(document: Any) -> bool:
-    return (
-        isinstance(document, dict)
-        and document.get("apiVersion") == types.API_VERSION
-        and document.get("kind") == types.KIND
-    )
 
 
 def _comments(desired: Desired) -> Iterable[str]:

@@ -1,125 +1,151 @@
-"""`fusioninfer status`: one service as a table, from its own status alone."""
+"""`fusioninfer status`: one service as a tree, or all of a namespace as a table."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 import msgspec
-from msgspec import UNSET
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from fusioninfer.api.types import InferenceServiceStatus
-from fusioninfer.kube import connection, errors, requests
-from fusioninfer.kube.client import Client
-from fusioninfer.kube.objects import ObjectMeta
-from fusioninfer.reconcile.snapshot import SERVICES
+from fusioninfer.cli.look import NOT_SERVED, Looked, Missing, listed, look, read_service
+from fusioninfer.cli.terminal import utc_now
+from fusioninfer.cli.tree import table, tree
+from fusioninfer.cli.view import NOT_SEEN, Row, View, row_of, view_of
+from fusioninfer.kube.requests import Kube
+from fusioninfer.reconcile.gateway_api import GATEWAYS, HTTP_ROUTES, POOLS
+from fusioninfer.reconcile.snapshot import POD_GROUPS, SERVICES, Service
 
-COLOURS = {"True": "green", "False": "red", "Unknown": "yellow"}
-GOOD_WHEN_FALSE = ("Degraded", "Stalled", "Progressing")
-"""Conditions of which True is no good news."""
-
-
+SHOWN = (POD_GROUPS, GATEWAYS, HTTP_ROUTES, POOLS)
+"""Kinds that the status does not tell all of; with the service and its pods 6 requests, side by side."""
 LOOK_SECONDS = 0.5
+"""Between two looks at the service alone."""
+WHOLE_SECONDS = 5.0
+"""After which everything is asked anew although the service has not changed."""
+READY, NOT_READY = 0, 1
+"""Exit codes; 2: there is nothing to show."""
 
-READY, NOT_READY, NO_ANSWER = 0, 1, 2
-"""Exit codes."""
 
+class Output(StrEnum):
+    """What is printed."""
 
-class Shown(msgspec.Struct, frozen=True):
-    """An InferenceService as it is shown."""
-
-    metadata: ObjectMeta
-    status: InferenceServiceStatus | None = None
-
-    @property
-    def is_ready(self) -> bool:
-        """This generation of it is Ready."""
-        return (
-            self.status is not None
-            and self.status.observedGeneration == self.metadata.generation
-            and any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
-        )
+    JSON = "json"
+    YAML = "yaml"
+    WIDE = "wide"
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """Which service, in which cluster."""
+class Following:
+    """How long a service is looked at."""
 
-    name: str
-    namespace: str
-    connection: connection.Connection
-
-
-async def show(name: str, namespace: str, kubeconfig: str, watch: bool, until_ready: bool, seconds: float) -> int:
-    """Print the status of a service once, or at every change until it is Ready, or for `seconds`.
-
-    Returns the exit code: with `until_ready` whether it is Ready, else 0; NO_ANSWER if there is nothing to show.
-    """
-    console = Console()
-    try:
-        there = connection.from_kubeconfig(kubeconfig) if kubeconfig else connection.default_connection()
-        where = Where(name, namespace or there.namespace, there)
-        async with Client(there) as client:
-            shown = await _look(client, where)
-            if not watch:
-                console.print(table(shown))
-            else:
-                shown = await _follow(console, client, where, until_ready, seconds)
-    except (connection.Misconfigured, errors.KubeError) as error:
-        Console(stderr=True).print(f"{namespace or 'default'}/{name}: {error}", style="red", markup=False)
-        return NO_ANSWER
-    return READY if shown.is_ready or not until_ready else NOT_READY
+    watch: bool = False
+    until_ready: bool = False
+    seconds: float = 0.0
+    """With `watch`; 0: for ever."""
 
 
-async def _look(client: Client, where: Where) -> Shown:
-    body = await client.send(requests.get(SERVICES, where.namespace, where.name))
-    return msgspec.json.decode(body, type=Shown)
+async def show(
+    kube: Kube, console: Console, namespace: str, name: str, output: Output | None, following: Following
+) -> int:
+    """Print one service, once or at every change; the exit code. Raises Missing, and KubeError."""
+    looked = await look(kube, namespace, name, SHOWN)
+    wide = output is Output.WIDE
+    if following.watch:
+        draw = _redrawn(console, wide=wide) if console.is_terminal else _noted(console, wide=wide)
+        view = await _follow(kube, looked, following, draw)
+    else:
+        view = view_of(looked)
+        if output in (Output.JSON, Output.YAML):
+            print(encoded(view, output), end="")
+        else:
+            console.print(tree(view, utc_now(), wide=wide))
+    return READY if view.is_ready or not following.until_ready else NOT_READY
 
 
-async def _follow(console: Console, client: Client, where: Where, until_ready: bool, seconds: float) -> Shown:
-    end = time.monotonic() + (seconds or float("inf"))
-    shown = await _look(client, where)
-    with Live(table(shown), console=console, auto_refresh=False) as live:
-        while not (until_ready and shown.is_ready) and time.monotonic() < end:
-            await asyncio.sleep(LOOK_SECONDS)
-            shown = await _look(client, where)
-            live.update(table(shown), refresh=True)
-    return shown
+async def show_all(kube: Kube, console: Console, namespace: str, output: Output | None) -> int:
+    """Print all services of `namespace`, or of all if it is empty. Raises Missing, and KubeError."""
+    found = await listed(kube, SERVICES, namespace)
+    if not found.is_served:
+        raise Missing(NOT_SERVED)
+    if found.unread:
+        raise Missing(found.unread)
+    rows = [row_of(service) for service in found.read_as(Service)]
+    if output in (Output.JSON, Output.YAML):
+        print(encoded(rows, output), end="")
+    elif rows:
+        console.print(table(rows, utc_now(), namespaces=not namespace, wide=output is Output.WIDE))
+    else:
+        console.print(f"no {SERVICES.kind} in {f'namespace {namespace}' if namespace else 'any namespace'}")
+    return READY
 
 
-def table(shown: Shown) -> RenderableType:
-    """The whole status of a service."""
-    name, generation, status = shown.metadata.name, shown.metadata.generation, shown.status
-    if status is None:
-        return Text(f"{name}: no status yet; does the operator run, and does it watch this namespace?", "yellow")
-    stale = status.observedGeneration != generation
-    note = f"   (of generation {status.observedGeneration}, the spec is at {generation})" if stale else ""
-    heading = Text(f"{name}   {status.url if status.url is not UNSET else ''}{note}", "bold")
-    return Group(heading, _components(status), _conditions(status))
+def encoded(shown: View | list[Row], output: Output) -> str:
+    """What is shown, for programs."""
+    if output is Output.JSON:
+        return msgspec.json.format(msgspec.json.encode(shown), indent=2).decode() + "\n"
+    return msgspec.yaml.encode(shown).decode()
 
 
-def _components(status: InferenceServiceStatus) -> Table:
-    table = Table("ROLE", "PHASE", "READY", "UPDATED", "PODS", "MESSAGE", box=None, padding=(0, 2, 0, 0))
-    for name, part in status.components.items():
-        table.add_row(
-            name,
-            part.phase,
-            f"{part.readyReplicas}/{part.desiredReplicas}",
-            f"{part.updatedReplicas}",
-            f"{part.readyPods}/{part.totalPods}",
-            Text(part.message),
-        )
-    return table
+# --- following ----------------------------------------------------------------------------------------------------
+
+Draw = Callable[[View, bool], None]
+"""Shows a view, which may be the last one, and the same as before."""
 
 
-def _conditions(status: InferenceServiceStatus) -> Table:
-    table = Table("CONDITION", "STATUS", "REASON", "MESSAGE", box=None, padding=(0, 2, 0, 0))
-    for condition in status.conditions:
-        style = COLOURS[condition.status] if condition.type not in GOOD_WHEN_FALSE else "default"
-        table.add_row(condition.type, Text(condition.status, style), condition.reason, Text(condition.message))
-    return table
+async def _follow(kube: Kube, first: Looked, following: Following, draw: Draw) -> View:
+    """The last view: the one that is Ready if that was waited for, or the one at the end of the time."""
+    end = time.monotonic() + (following.seconds or float("inf"))
+    views = _views(kube, first)
+    while True:
+        view = await anext(views)
+        is_last = (following.until_ready and view.is_ready) or time.monotonic() >= end
+        draw(view, is_last)
+        if is_last:
+            return view
+
+
+async def _views(kube: Kube, looked: Looked) -> AsyncIterator[View]:
+    """The service as it is, every LOOK_SECONDS; what belongs to it is asked for when it has changed, or else seldom."""
+    metadata = looked.service.metadata
+    at = time.monotonic()
+    while True:
+        yield view_of(looked)
+        await asyncio.sleep(LOOK_SECONDS)
+        service = await read_service(kube, metadata.namespace, metadata.name)
+        has_changed = service.metadata.resourceVersion != looked.service.metadata.resourceVersion
+        if has_changed or time.monotonic() - at >= WHOLE_SECONDS:
+            looked = await look(kube, metadata.namespace, metadata.name, SHOWN)
+            at = time.monotonic()
+
+
+def _redrawn(console: Console, *, wide: bool) -> Draw:
+    """On a terminal: the tree in its place."""
+    live = Live(console=console, auto_refresh=False)
+
+    def draw(view: View, is_last: bool) -> None:
+        live.start()
+        live.update(tree(view, utc_now(), wide=wide), refresh=True)
+        if is_last:
+            live.stop()
+
+    return draw
+
+
+def _noted(console: Console, *, wide: bool) -> Draw:
+    """Elsewhere: what Ready says, whenever that is something else, and the tree in the end."""
+    said = [""]
+
+    def draw(view: View, is_last: bool) -> None:
+        ready = view.condition("Ready")
+        words = f"Ready={ready.status}  {ready.reason}: {ready.message}" if ready and view.is_seen else NOT_SEEN
+        if words != said[-1]:
+            console.print(words, markup=False)
+            said.append(words)
+        if is_last:
+            console.print(tree(view, utc_now(), wide=wide))
+
+    return draw

@@ -42,7 +42,8 @@ class Client:
     and keeps it back by raising.
     `on_answer` hears of every request; of a watch when it begins.
     Watches do not count among `connections`, and `timeout_seconds` does not end them: `idle_seconds` of silence do.
-    That is more than the minute between the API server's bookmarks, so that only a dead connection is that silent.
+    That is more than the minute between the API server's bookmarks, so that only a dead connection is that silent;
+    None for what may be silent for ever, such as a log.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Client:
         connections: int = 32,
         timeout_seconds: float = 30.0,
         connect_seconds: float = 10.0,
-        idle_seconds: float = 90.0,
+        idle_seconds: float | None = 90.0,
         max_answer_bytes: int = 64 << 20,
         max_line_bytes: int = 16 << 20,
         may_write: MayWrite | None = None,
@@ -60,6 +61,8 @@ class Client:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._server = connection.server
+        self._proxy = connection.proxy or None
+        self._server_hostname = connection.tls_server_name or None
         self._credential = connection.login()
         self._max_answer_bytes = max_answer_bytes
         self._max_line_bytes = max_line_bytes
@@ -96,18 +99,56 @@ class Client:
 
         A line that the end of the connection cuts short is not given: Unreachable is raised instead.
         """
-        started = time.perf_counter()
-        response = await self._granted(self._watches, request, started)
-        self._on_answer(request, response.status, time.perf_counter() - started)
         lines = _Lines(self._max_line_bytes)
         try:
-            async with response:
-                async for chunk in response.content.iter_any():
-                    for line in lines.whole(chunk):
-                        yield line
+            async for chunk in self.pieces(request):
+                for line in lines.whole(chunk):
+                    yield line
             lines.end()
         except _FAILURES as error:
             raise self._unreachable(request, error) from error
+
+    async def pieces(self, request: Request) -> AsyncGenerator[bytes, None]:
+        """What arrives of an answer that may last, such as a log, as it arrives; raises as `send`."""
+        started = time.perf_counter()
+        response = await self._granted(self._watches, request, started)
+        self._on_answer(request, response.status, time.perf_counter() - started)
+        try:
+            async with response:
+                async for chunk in response.content.iter_any():
+                    yield chunk
+        except _FAILURES as error:
+            raise self._unreachable(request, error) from error
+
+    async def websocket(self, request: Request, protocol: str) -> aiohttp.ClientWebSocketResponse:
+        """A websocket of that sub-protocol, open and to be closed by the caller; raises as `send`."""
+        started = time.perf_counter()
+        authorization = await self._credential.header()
+        try:
+            socket = await self._watches.ws_connect(
+                self._url(request),
+                protocols=(protocol,),
+                headers={"Authorization": authorization} if authorization else None,
+                proxy=self._proxy,
+                server_hostname=self._server_hostname,
+                max_msg_size=0,
+            )
+        except aiohttp.WSServerHandshakeError as refusal:
+            self._on_answer(request, refusal.status, time.perf_counter() - started)
+            raise await self._refusal(request, refusal) from refusal
+        except _FAILURES as error:
+            raise self._unanswered(request, error, started) from error
+        self._on_answer(request, 101, time.perf_counter() - started)
+        return socket
+
+    async def _refusal(self, request: Request, refusal: aiohttp.WSServerHandshakeError) -> errors.KubeError:
+        """Why there is no websocket. The refusal does not say it; asked without one, the API server does."""
+        try:
+            await self.send(request)
+        except errors.ApiError as error:
+            if error.status.code == refusal.status:
+                return error
+        return errors.error_from(refusal.status, refusal.message.encode())
 
     async def _granted(
         self, session: aiohttp.ClientSession, request: Request, started: float
@@ -148,7 +189,13 @@ class Client:
         if request.content_type:
             headers["Content-Type"] = request.content_type
         return await session.request(
-            request.method, self._url(request), data=request.body or None, headers=headers, allow_redirects=False
+            request.method,
+            self._url(request),
+            data=request.body or None,
+            headers=headers,
+            allow_redirects=False,
+            proxy=self._proxy,
+            server_hostname=self._server_hostname,
         )
 
     def _url(self, request: Request) -> URL:

@@ -11,13 +11,13 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import yaml
@@ -166,23 +166,98 @@ class Connection:
     login: Callable[[], Credential] = Fixed
     namespace: str = "default"
     """The namespace that is meant where none is named."""
+    tls_server_name: str = ""
+    """Whose certificate the server shows, if that is not the host in its URL."""
+    proxy: str = ""
+    """The URL of the HTTP proxy by which it is reached; empty: none."""
 
 
-def default_connection(environment: Mapping[str, str] = os.environ) -> Connection:
-    """What kubectl would take: the file in $KUBECONFIG, or ~/.kube/config, or the service account of this pod."""
-    if environment.get("KUBECONFIG"):
-        return from_kubeconfig(environment["KUBECONFIG"])
+def default_connection(environment: Mapping[str, str] = os.environ, context: str = "") -> Connection:
+    """What kubectl would take: the files in $KUBECONFIG, or ~/.kube/config, or the service account of this pod."""
+    if files := _named_in(environment):
+        return from_kubeconfigs(files, context)
     home = Path("~/.kube/config").expanduser()
-    return from_kubeconfig(home) if home.is_file() else in_cluster()
+    return from_kubeconfig(home, context) if home.is_file() else in_cluster()
 
 
 def from_kubeconfig(path: str | Path, context: str = "") -> Connection:
     """The connection of `context` in a kubeconfig file, or of its current context; raises Misconfigured."""
+    return from_kubeconfigs([path], context)
+
+
+def from_kubeconfigs(paths: Sequence[str | Path], context: str = "") -> Connection:
+    """The same, of several files as one: of what has the same name in two the first counts, and a missing one is passed
+    over (client-go clientcmd.ClientConfigLoadingRules).
+    """  # fmt: skip
+    files = [Path(path).expanduser() for path in paths]
     try:
-        return _connection(KubeConfig.from_file(path).get(context or None))
+        there = [file for file in files if file.is_file()]
+        if not there:
+            raise ConfigError(f"Configuration file {' and '.join(map(str, files))} not found")
+        merged = _merged([_read(file) for file in there])
+        config = KubeConfig.from_dict(merged).get(context or None)
+        return _connection(config, _cluster_fields(merged, config))
     # lightkube trusts the shape of the file: one of another shape ends in whatever Python makes of it.
     except (ConfigError, LookupError, TypeError, AttributeError, OSError, ValueError, yaml.YAMLError) as error:
-        raise Misconfigured(f"kubeconfig {path}: {type(error).__name__}: {error}") from error
+        where = os.pathsep.join(map(str, files))
+        raise Misconfigured(f"kubeconfig {where}: {type(error).__name__}: {error}") from error
+
+
+def contexts(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The names that a context may have where `default_connection` looks; none if that cannot be read."""
+    files = [Path(file).expanduser() for file in _named_in(environment) or ("~/.kube/config",)]
+    try:
+        merged = _merged([_read(file) for file in files if file.is_file()])
+        return [str(entry["name"]) for entry in merged.get("contexts", ())]
+    except (LookupError, TypeError, AttributeError, OSError, ValueError, yaml.YAMLError):
+        return []
+
+
+def _named_in(environment: Mapping[str, str]) -> list[str]:
+    return [path for path in environment.get("KUBECONFIG", "").split(os.pathsep) if path]
+
+
+Config = dict[str, Any]
+
+_SECTIONS = {"clusters": "cluster", "contexts": "context", "users": "user"}
+_PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+
+
+def _read(file: Path) -> Config:
+    """What is in `file`, with paths that no longer depend on where it lies."""
+    config: Config = yaml.safe_load(file.read_text())
+    for section in _SECTIONS.keys() & config.keys():
+        for entry in config[section] or ():
+            _make_absolute(entry[_SECTIONS[section]] or {}, file.parent)
+    return config
+
+
+def _make_absolute(fields: Config, folder: Path) -> None:
+    for name in _PATHS:
+        if fields.get(name):
+            fields[name] = str(folder.absolute() / fields[name])
+    # A command with a slash is meant from the kubeconfig's folder, one without is looked up in $PATH (client-go).
+    execute = fields.get("exec") or {}
+    if "/" in execute.get("command", ""):
+        execute["command"] = str(folder.absolute() / execute["command"])
+
+
+def _merged(configs: Sequence[Config]) -> Config:
+    merged: Config = {}
+    for config in configs:
+        if config.get("current-context"):
+            merged.setdefault("current-context", config["current-context"])
+        for section in _SECTIONS.keys() & config.keys():
+            known = merged.setdefault(section, [])
+            names = {entry["name"] for entry in known}
+            known += [entry for entry in config[section] or () if entry["name"] not in names]
+    return merged
+
+
+def _cluster_fields(merged: Config, config: SingleConfig | None) -> Config:
+    """All that the file says of the cluster that was chosen: lightkube does not read every field."""
+    name = config.context.cluster if config else None
+    return next((entry["cluster"] for entry in merged["clusters"] if entry["name"] == name), {})
 
 
 def in_cluster(account: str | Path = SERVICE_ACCOUNT) -> Connection:
@@ -195,17 +270,26 @@ def in_cluster(account: str | Path = SERVICE_ACCOUNT) -> Connection:
         raise Misconfigured(f"not in a cluster: {error}") from error
 
 
-def _connection(config: SingleConfig | None) -> Connection:
+def _connection(config: SingleConfig | None, cluster_fields: Config | None = None) -> Connection:
     if config is None:
         raise ConfigError("no current context")
     user = config.user or User()
     server = config.cluster.server.rstrip("/")
+    fields = cluster_fields or {}
     return Connection(
         server=server,
         tls=_tls(config, config.cluster, user) if server.startswith("https:") else None,
         login=_login(config, user),
         namespace=config.namespace.strip(),
+        tls_server_name=fields.get("tls-server-name") or "",
+        proxy=_proxy(fields.get("proxy-url") or ""),
     )
+
+
+def _proxy(url: str) -> str:
+    if url and not url.startswith(("http://", "https://")):
+        raise ConfigError(f"proxy-url {url}: only http:// and https:// are supported")
+    return url
 
 
 def _login(config: SingleConfig, user: User) -> Callable[[], Credential]:
@@ -215,7 +299,7 @@ def _login(config: SingleConfig, user: User) -> Callable[[], Credential]:
     if user.token:
         return partial(Fixed, f"Bearer {user.token}")
     if user.exec:
-        return _exec_plugin(config, user.exec)
+        return _exec_plugin(user.exec)
     if user.username and user.password:
         pair = base64.b64encode(f"{user.username}:{user.password}".encode()).decode()
         return partial(Fixed, f"Basic {pair}")
@@ -224,16 +308,14 @@ def _login(config: SingleConfig, user: User) -> Callable[[], Credential]:
     return Fixed
 
 
-def _exec_plugin(config: SingleConfig, plugin: UserExec) -> Callable[[], Credential]:
-    # A command with a slash is meant from the kubeconfig's folder, one without is looked up in $PATH (client-go).
-    command = str(config.abs_file(plugin.command)) if "/" in plugin.command else plugin.command
+def _exec_plugin(plugin: UserExec) -> Callable[[], Credential]:
     question = {"apiVersion": plugin.apiVersion, "kind": "ExecCredential", "spec": {"interactive": False}}
     environment = {
         **os.environ,
         **{variable.name: variable.value for variable in plugin.env or ()},
         "KUBERNETES_EXEC_INFO": msgspec.json.encode(question).decode(),
     }
-    return partial(ExecPlugin, (command, *(plugin.args or ())), environment)
+    return partial(ExecPlugin, (plugin.command, *(plugin.args or ())), environment)
 
 
 def _tls(config: SingleConfig, cluster: Cluster, user: User) -> ssl.SSLContext:

@@ -404,20 +404,20 @@ def nobody_answers_while_it_loads(seen: Seen) -> Verdict | None:
     """The only copy of what answers requests is replaced, and no other is lent meanwhile."""
     entries = seen.facts.entry_roles
     rolling = [facts for facts in entries if facts.is_rolling and facts.copies]
-    if (
-        not rolling
-        or sum(facts.desired for facts in entries) != 1
-        or _is_some(rolling[0].role.rolling_update.max_surge)
-    ):
+    if not rolling or sum(facts.desired for facts in entries) != 1 or is_some(rolling[0].role.rolling_update.max_surge):
         return None
-    words = (
-        f"role {rolling[0].role.name}: {rolling_words(rolling[0])}; with one copy and no surge nothing is answered "
-        "until the new one is ready: replicas 2, or rolloutStrategy.rollingUpdate.maxSurge 1, would spare that"
-    )
+    words = f"role {rolling[0].role.name}: {rolling_words(rolling[0])}; {NOBODY_ANSWERS}"
     return Verdict("True", "RollingOut", words)
 
 
-def _is_some(surge: int | str) -> bool:
+NOBODY_ANSWERS = (
+    "with one copy and no surge nothing is answered until the new one is ready: replicas 2, or "
+    "rolloutStrategy.rollingUpdate.maxSurge 1, would spare that"
+)
+
+
+def is_some(surge: int | str) -> bool:
+    """A copy is lent while a change rolls."""
     return surge not in (0, "0%")
 
 

@@ -48,6 +48,17 @@ def closed_hop(router: RouterObjects, snapshot: Snapshot) -> ClosedHop | None:
     )
 
 
+def closed_by_itself(hop: Gateway | HTTPRoute | Pool) -> ClosedHop | None:
+    """Why no request gets through `hop`, whatever stands beside it; None if it is open."""
+    match hop:
+        case Gateway():
+            return _gateway(hop)
+        case HTTPRoute():
+            return _route(hop)
+        case Pool():
+            return _pool(hop)
+
+
 def addresses(router: RouterObjects | None, snapshot: Snapshot) -> tuple[Address, ...]:
     """Where gateways let clients in.
 
