@@ -10,8 +10,12 @@ INSTALLED := $(VENV)/.installed
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: $(INSTALLED) ## a cluster, the operator, a service, a chat request and its answer; ENGINE=vllm: by a real vLLM, SHAPE=pd: by prefillers and a decoder
+demo: $(INSTALLED) ## a cluster, the operator, a service, a chat request and its answer; ENGINE=vllm: by a real vLLM, SHAPE=pd: by prefillers and a decoder; CONTEXT=name [IMAGE=name]: in a cluster of yours
+ifdef CONTEXT
+	@$(BIN)/python -m tools.demo_elsewhere "$(CONTEXT)" $(IMAGE)
+else
 	@$(BIN)/python -m tools.demo up $(or $(SHAPE),$(ENGINE))
+endif
 
 demo-down: $(INSTALLED) ## end all that `make demo` started
 	@$(BIN)/python -m tools.demo down

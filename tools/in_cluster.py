@@ -28,13 +28,12 @@ class Helm:
     """helm for one cluster, as its administrator."""
 
     program: Path
-    kubeconfig: Path
-    context: str = ""
+    where: tuple[str, ...]
+    """How it is told which cluster: --kubeconfig FILE, or --kube-context NAME."""
 
     def __call__(self, *words: str) -> str:
         """What it prints; raises Complaint with what it says against it."""
-        there = ["--kubeconfig", str(self.kubeconfig), *(("--kube-context", self.context) if self.context else ())]
-        done = subprocess.run([str(self.program), *words, *there], capture_output=True, text=True, check=False)
+        done = subprocess.run([str(self.program), *words, *self.where], capture_output=True, text=True, check=False)
         if done.returncode:
             raise Complaint(f"helm {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
@@ -67,10 +66,16 @@ def archive() -> Path:
     return place
 
 
-def load_image() -> str:
-    """Have the image in the local cluster; its name."""
-    images.load_archive(archive())
+def image_name() -> str:
+    """Of the image in `archive()`."""
     return image.name(image.version())
+
+
+def load_image() -> tuple[str, ...]:
+    """Have the image in the local cluster; how the chart is told of it."""
+    images.load_archive(archive())
+    repository, _, tag = image_name().rpartition(":")
+    return f"image.repository={repository}", f"image.tag={tag}", "image.pullPolicy=Never"
 
 
 def _made_from() -> Iterable[Path]:
@@ -87,10 +92,10 @@ def _digest(files: Iterable[Path]) -> str:
     return hashed.hexdigest()[:16]
 
 
-def helm(kubeconfig: Path, context: str = "") -> Helm:
+def helm(kubeconfig: Path) -> Helm:
     """The pinned helm, built if it is not in the cache yet."""
     build.build(["helm"])
-    return Helm(programs.path("helm"), kubeconfig, context)
+    return Helm(programs.path("helm"), ("--kubeconfig", str(kubeconfig)))
 
 
 if __name__ == "__main__":
