@@ -22,6 +22,7 @@ import yaml
 from testbed import prometheus
 from tests.charts.test_alerts import ALERTS, alerts
 from tests.cluster.harness import Namespace, a_service, nothing_runs, port_of
+from tools import operator_process
 
 pytestmark = pytest.mark.cluster
 
@@ -44,17 +45,30 @@ class Prometheus:
     def rules(self) -> list[Any]:
         return [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]
 
-    def target(self) -> Any:
-        (target,) = self.ask("targets")["activeTargets"]
-        return target
+    def reading(self) -> list[tuple[str, str]]:
+        """How the operator was read last, and what was wrong."""
+        return [(target["health"], target["lastError"]) for target in self.ask("targets")["activeTargets"]]
 
 
 @pytest.fixture
-def scraping(operator: Path, namespace: Namespace, reader: str, tmp_path: Path) -> Iterator[Prometheus]:
+def measured(operator_kubeconfig: Path, namespace: Namespace, tmp_path: Path) -> Iterator[Path]:
+    """A running operator for the test's namespace, which leads whoever has the Lease; its log."""
+    log = tmp_path / "operator.log"
+    flags = ["--port", "0", "--metrics-token-review", "--no-leader-election", "--namespace", namespace.name]
+    process = operator_process.start(operator_kubeconfig, log, *flags)
+    try:
+        yield log
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def scraping(measured: Path, namespace: Namespace, reader: str, tmp_path: Path) -> Iterator[Prometheus]:
     """A Prometheus that has read the operator's metrics, after a turn of a service, and evaluated every alert."""
     (tmp_path / "token").write_text(reader)
     (tmp_path / "alerts.yaml").write_text(ALERTS.read_text())
-    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(configuration(port_of(operator, namespace))))
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(configuration(port_of(measured, namespace))))
     port = free_port()
     command = [
         str(prometheus.program()), "--config.file=prometheus.yaml", "--storage.tsdb.path=data",
@@ -95,7 +109,7 @@ def seen_by(mine: Prometheus) -> Any:
     """What it knows: how the operator was read, a leader and turns, and how often each rule was evaluated."""
     try:
         return {
-            "target": [mine.target()["health"], mine.target()["lastError"]],
+            "reading": mine.reading(),
             "leads": mine.has("fusioninfer_leader == 1"),
             "turns": mine.has('fusioninfer_reconciles_total{outcome="done"} > 0'),
             "rules": {rule["name"]: rule["health"] for rule in mine.rules()},
@@ -134,7 +148,7 @@ def test_what_an_expression_speaks_of_is_found_out() -> None:
 
 
 def test_prometheus_reads_the_operator_and_every_alert_knows_its_series(scraping: Prometheus) -> None:
-    assert (scraping.target()["health"], scraping.target()["lastError"]) == ("up", "")
+    assert scraping.reading() == [("up", "")]
 
     rules = scraping.rules()
     assert {rule["name"]: (rule["health"], rule.get("lastError", "")) for rule in rules} == {
