@@ -12,6 +12,7 @@ import pytest
 import fusioninfer.reconcile
 from fusioninfer.api.service import Manifest
 from fusioninfer.cli.causes import CLASSES, MEANING, Class, Event, Explanation, InvolvedObject, explained, telling
+from fusioninfer.cli.flags import Flags
 from fusioninfer.cli.look import Looked
 from fusioninfer.cli.main import explain as command
 from fusioninfer.cli.view import view_of, written
@@ -23,11 +24,11 @@ from tests import make
 from tests.cli import seen
 from tests.cli.seen import NOON
 
-WORDS = "-n default"
+FLAGS = Flags("default")
 
 
 def explanation(looked: Looked, *events: Event) -> Explanation:
-    return explained(view_of(looked), written(looked.service), events, WORDS, NOON)
+    return explained(view_of(looked), written(looked.service), events, FLAGS, NOON)
 
 
 def crashed() -> Manifest:
@@ -101,13 +102,13 @@ CASES: dict[str, tuple[Looked, Class, str]] = {
     ),
     "no LeaderWorkerSet": (
         seen.looked(make.a_role_of_nodes(2), unserved=(LEADER_WORKER_SETS.kind,)), Class.MISSING,
-        "fusioninfer check -n default",
+        "fusioninfer check",
     ),
     "paused": (
         seen.looked(paused=True, missing=("StatefulSet",)), Class.OTHER,
         "kubectl -n default patch inferenceservice qwen --type=merge",
     ),
-    "no operator": (seen.looked(status=False), Class.OTHER, "fusioninfer check -n default   # is the operator there?"),
+    "no operator": (seen.looked(status=False), Class.OTHER, "fusioninfer check   # is the operator there?"),
 }  # fmt: skip
 
 
@@ -192,7 +193,7 @@ def test_a_deadline_that_passed_has_the_class_of_what_the_pod_says() -> None:
     status = type(view.status)(1, conditions, view.status.components)
     passed = type(view)(view.namespace, view.name, 1, "", status, view.roles)
 
-    assert explained(passed, {}, (), WORDS, NOON).exit_code is Class.CAPACITY
+    assert explained(passed, {}, (), FLAGS, NOON).exit_code is Class.CAPACITY
 
 
 def _with_reason(condition: Any, reason: str) -> Any:
@@ -237,3 +238,17 @@ def test_every_reason_that_ready_may_have_has_a_class() -> None:
 
     assert len(reasons) > 20
     assert reasons - CLASSES.keys() <= {"Running", "RolledOut", "AsExpected"}  # with which it is ready
+
+
+def test_the_next_step_leads_to_the_same_cluster() -> None:
+    flags = Flags("llm", context="west")
+
+    steps = {
+        case: explained(view_of(CASES[case][0]), {}, (), flags, NOON).next_step
+        for case in ("a crash", "no LeaderWorkerSet")
+    }
+
+    assert steps == {
+        "a crash": "fusioninfer logs qwen inference --previous -n llm --context west",
+        "no LeaderWorkerSet": "fusioninfer check --context west",
+    }

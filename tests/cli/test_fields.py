@@ -31,6 +31,13 @@ def test_a_field_that_we_hold_and_do_not_want_any_more() -> None:
     assert found({"a": {}}, {"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}) == [("a.b", 1, None)]
 
 
+def test_what_the_server_fills_in_is_no_difference_though_it_is_held_with_the_rest() -> None:
+    live = {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}
+
+    assert found({"fieldRef": {"fieldPath": "status.podIP"}}, live, live) == []
+    assert found({"nodeSelector": {}}, {"nodeSelector": {"a": "b"}}, {"nodeSelector": {"a": "b"}}) != []
+
+
 def test_items_are_told_apart_by_their_names() -> None:
     live = [{"name": "engine", "image": "a"}, {"name": "added-by-a-webhook", "image": "x"}]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fusioninfer.reconcile.ownership import held_part, not_held, subtree
+from fusioninfer.reconcile.ownership import held_outline, held_part, not_held, subtree
 
 PORT = 'k:{"containerPort":8000,"protocol":"TCP"}'
 
@@ -58,6 +58,26 @@ def test_the_held_part_is_what_was_applied() -> None:
     assert held_part(live, fields) == {
         "containers": [{"name": "engine", "image": "a", "ports": [{"containerPort": 8000}]}],
         "nodeSelector": {"gpu": "a100"},
+    }
+
+
+def test_the_outline_leaves_out_what_the_server_may_have_filled_in() -> None:
+    live = {
+        "replicas": 2,
+        "nodeSelector": {"gpu": "a100"},
+        "parentRefs": [{"name": "gateway", "kind": "Gateway"}],
+        "selector": {"matchLabels": {"a": "b"}},
+        "env": [{"name": "A", "value": "1"}],
+    }
+    fields: dict[str, Any] = {f"f:{name}": {} for name in live if name != "env"}
+    fields["f:env"] = {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}
+
+    assert held_outline(live, fields) == {
+        "replicas": 2,
+        "nodeSelector": {"gpu": "a100"},
+        "parentRefs": None,
+        "selector": None,
+        "env": [{"name": "A", "value": "1"}],
     }
 
 

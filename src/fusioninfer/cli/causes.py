@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from fusioninfer.api.types import Condition
+from fusioninfer.cli.flags import Flags
 from fusioninfer.cli.terminal import age
 from fusioninfer.cli.view import NOT_SEEN, Gang, Hop, Pod, Role, View, roles_in
 from fusioninfer.reconcile.conditions import GANG_OVERRIDDEN, NAME_CONFLICT, PAUSED
@@ -170,9 +171,9 @@ class Explanation:
 
 
 def explained(
-    view: View, spec: Mapping[str, Any], events: Sequence[Event], words: str, now: datetime
+    view: View, spec: Mapping[str, Any], events: Sequence[Event], flags: Flags, now: datetime
 ) -> Explanation:  # fmt: skip
-    """Why `view`, whose spec is `spec`, is as it is. `words` are the flags that lead kubectl there."""
+    """Why `view`, whose spec is `spec`, is as it is. `flags` lead kubectl there."""
     ready, found = view.condition("Ready"), class_of(view)
     if ready is None:
         cause = NOT_SEEN
@@ -182,7 +183,7 @@ def explained(
     else:
         cause = ready.message
     chain = (Link("service", view.name, _of_service(view, ready, now)), *_chain(view, found, events, now))
-    return Explanation(cause, chain, next_step(view, spec, found, words), found)
+    return Explanation(cause, chain, next_step(view, spec, found, flags), found)
 
 
 def _of_service(view: View, ready: Condition | None, now: datetime) -> str:
@@ -235,53 +236,51 @@ def _events(events: Sequence[Event], now: datetime) -> Iterator[Link]:
 # --- what to type next --------------------------------------------------------------------------------------------
 
 
-def next_step(view: View, spec: Mapping[str, Any], found: Class, words: str) -> str:
+def next_step(view: View, spec: Mapping[str, Any], found: Class, flags: Flags) -> str:
     """One command, with what it is for behind a `#` where that is not plain."""
     name, role = view.name, to_blame(view)
-    edit = f"kubectl {words} edit inferenceservice {name}"
+    edit = f"kubectl {flags} edit inferenceservice {name}"
     ready = view.condition("Ready")
     reason, message = (ready.reason, ready.message) if ready else ("", "")
     match found:
         case Class.READY:
-            return f"fusioninfer chat {name} {words}"
+            return f"fusioninfer chat {name} {flags}"
         case Class.CAPACITY if reason == "QuotaExceeded":
-            return f"kubectl {words} describe resourcequota"
+            return f"kubectl {flags} describe resourcequota"
         case Class.CAPACITY:
             column = (_lacking(message) or "cpu").replace(".", r"\.")
-            return (
-                f"kubectl get nodes -o 'custom-columns=NAME:.metadata.name,HAS:.status.allocatable.{column}'"
-                "   # what the nodes have"
-            )
+            nodes = f"kubectl get nodes -o 'custom-columns=NAME:.metadata.name,HAS:.status.allocatable.{column}'"
+            return f"{nodes} {flags.cluster}".rstrip() + "   # what the nodes have"
         case Class.IMAGE:
             return f"{edit}   # {_image_path(view, spec)}"
         case Class.CRASH if reason in CONFIG_REASONS:
             return edit
         case Class.CRASH:
-            return f"fusioninfer logs {name} {role.name if role else ''} --previous {words}"
+            return f"fusioninfer logs {name} {role.name if role else ''} --previous {flags}"
         case Class.ROUTE:
             closed = next((hop for hop in view.hops if not hop.isOpen), None)
-            return f"kubectl {words} describe {closed.kind.lower()} {closed.name}" if closed else edit
+            return f"kubectl {flags} describe {closed.kind.lower()} {closed.name}" if closed else edit
         case Class.REFUSED:
             field = message.partition(": ")[0]
             return f"{edit}   # {field}" if re.match(r"(spec|metadata)\b", field) else edit
         case Class.PROGRESSING:
-            return f"fusioninfer status {name} --watch {words}"
+            return f"fusioninfer status {name} --watch {flags}"
         case Class.MISSING:
-            return f"fusioninfer check {words}"
-    return _otherwise(view, reason, words)
+            return f"fusioninfer check {flags.cluster}".strip()
+    return _otherwise(view, reason, flags)
 
 
-def _otherwise(view: View, reason: str, words: str) -> str:
+def _otherwise(view: View, reason: str, flags: Flags) -> str:
     match reason:
         case "":
-            return f"fusioninfer check {words}   # is the operator there?"
+            return f"fusioninfer check {flags.cluster}".strip() + "   # is the operator there?"
         case "Paused":
             return (
-                f'kubectl {words} patch inferenceservice {view.name} --type=merge -p \'{{"spec":{{"paused":false}}}}\''
+                f'kubectl {flags} patch inferenceservice {view.name} --type=merge -p \'{{"spec":{{"paused":false}}}}\''
             )
         case "RBACDenied":
             return "fusioninfer rbac | kubectl apply -f -   # with the operator's own namespace: -n"
-    return f"kubectl {words} describe inferenceservice {view.name}"
+    return f"kubectl {flags} describe inferenceservice {view.name}"
 
 
 def _lacking(message: str) -> str:

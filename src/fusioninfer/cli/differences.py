@@ -100,7 +100,7 @@ def _steps(plan: Plan, desired: Desired, snapshot: Snapshot, objects: Mapping[Pl
 
 
 def _fields(apply: Apply, live: Child, whole: Manifest) -> Iterator[Change]:
-    held = ownership.held_part(whole, ownership.held_by(live.metadata.managedFields, names.MANAGER))
+    held = ownership.held_outline(whole, ownership.held_by(live.metadata.managedFields, names.MANAGER))
     return changes(_compared(apply.manifest), _compared(whole), _compared(held))
 
 

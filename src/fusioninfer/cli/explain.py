@@ -31,7 +31,7 @@ async def explain(kube: Kube, console: Console, there: Target, name: str) -> int
     told = await asyncio.gather(*(events_of(kube, there.namespace, about) for about in _involved(view)))
     unread = [complaint for _, complaint in told if complaint]
     events = [event for found, _ in told for event in found]
-    explanation = explained(view, written(looked.service), events, there.words, utc_now())
+    explanation = explained(view, written(looked.service), events, there.flags, utc_now())
     console.print(shown(explanation, (*view.unread, *dict.fromkeys(unread))))
     return explanation.exit_code
 

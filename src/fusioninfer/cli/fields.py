@@ -14,6 +14,8 @@ from typing import Any
 
 KEYS = ("name", "containerPort", "mountPath", "ip")
 """What may tell the items of a list apart, the first that all of them have."""
+FILLED_IN = ("fieldRef", "resourceFieldRef")
+"""Structs of texts that are held whole, and in which the server fills in what was left out (core/v1 defaults)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def _of_fields(
             yield from changes(value, live[key], held.get(key), here)
         elif not _is_empty(value):
             yield Change(here, None, value)
-    for key in held:
+    for key in held if not path.endswith(FILLED_IN) else ():
         if key not in wanted and not _is_empty(live.get(key)):
             yield Change(place.format(path=path, key=key), live.get(key), None)
 

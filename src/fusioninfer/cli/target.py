@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusioninfer.cli.flags import Flags
 from fusioninfer.kube import connection
 from fusioninfer.kube.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to look, and the words by which kubectl and we are told the same."""
+    """Where to look, and the flags that lead there."""
 
     connection: Connection
-    namespace: str
-    words: str
-    """Such as "-n llm --context west"."""
+    flags: Flags
+
+    @property
+    def namespace(self) -> str:
+        return self.flags.namespace
 
 
 def target(namespace: str = "", kubeconfig: str = "", context: str = "") -> Target:
@@ -24,6 +27,4 @@ def target(namespace: str = "", kubeconfig: str = "", context: str = "") -> Targ
         there = connection.from_kubeconfig(kubeconfig, context)
     else:
         there = connection.default_connection(context=context)
-    named = namespace or there.namespace
-    flags = (("-n", named), ("--context", context), ("--kubeconfig", kubeconfig))
-    return Target(there, named, " ".join(f"{flag} {value}" for flag, value in flags if value))
+    return Target(there, Flags(namespace or there.namespace, context, kubeconfig))

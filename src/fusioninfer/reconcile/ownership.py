@@ -7,7 +7,7 @@ be compared with it without any schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -88,15 +88,34 @@ def _key_of(item: Any, fields: Fields) -> str | None:
 
 def held_part(value: Any, fields: Fields) -> Any:
     """The part of `value` that `fields` holds: what its manager applied, as the server stored it."""
+    return _held(value, fields, lambda whole: whole)
+
+
+def held_outline(value: Any, fields: Fields) -> Any:
+    """The same with None for lists and structs that are held whole: the server may have filled in what nobody named."""
+    return _held(value, fields, lambda whole: None if _may_be_filled_in(whole) else whole)
+
+
+def _may_be_filled_in(whole: Any) -> bool:
+    """It is no scalar, and no map of texts such as a nodeSelector."""
+    if isinstance(whole, Mapping):
+        return not all(isinstance(child, str) for child in whole.values())
+    return isinstance(whole, list)
+
+
+def _held(value: Any, fields: Fields, of_whole: Callable[[Any], Any]) -> Any:
     children = {key: child for key, child in fields.items() if key != "."}
     if not children:
-        return value
+        return of_whole(value)
     if isinstance(value, Mapping):
         return {
-            name: held_part(child, children[f"f:{name}"]) for name, child in value.items() if f"f:{name}" in children
+            name: _held(child, children[f"f:{name}"], of_whole)
+            for name, child in value.items()
+            if f"f:{name}" in children
         }
     if isinstance(value, list):
-        return [held_part(item, children[key]) for item in value if (key := _key_of(item, children)) is not None]
+        keyed = ((item, _key_of(item, children)) for item in value)
+        return [_held(item, children[key], of_whole) for item, key in keyed if key is not None]
     return value
 
 
