@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fusioninfer.cli.look import Listed, Page
-from fusioninfer.cli.terminal import age, utc_now
+from fusioninfer.cli.terminal import age, put, utc_now
 from fusioninfer.kube import errors, requests
 from fusioninfer.kube.objects import Object
 from fusioninfer.kube.requests import Kube, Request, Resource
@@ -392,5 +392,5 @@ def shown(report: Report) -> RenderableType:
 async def check(kube: Kube, console: Console) -> int:
     """Print what the cluster has; the exit code. Raises KubeError."""
     report = report_of(await look_around(kube), utc_now())
-    console.print(shown(report))
+    put(shown(report), console)
     return report.exit_code

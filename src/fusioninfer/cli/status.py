@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from fusioninfer.cli.look import NOT_SERVED, Looked, Missing, listed, look, read_service
-from fusioninfer.cli.terminal import utc_now
+from fusioninfer.cli.terminal import put, utc_now
 from fusioninfer.cli.tree import table, tree
 from fusioninfer.cli.view import NOT_SEEN, Row, View, row_of, view_of
 from fusioninfer.kube.requests import Kube
@@ -62,7 +62,7 @@ async def show(
         if output in (Output.JSON, Output.YAML):
             print(encoded(view, output), end="")
         else:
-            console.print(tree(view, utc_now(), wide=wide))
+            put(tree(view, utc_now(), wide=wide), console)
     return READY if view.is_ready or not following.until_ready else NOT_READY
 
 
@@ -77,7 +77,7 @@ async def show_all(kube: Kube, console: Console, namespace: str, output: Output 
     if output in (Output.JSON, Output.YAML):
         print(encoded(rows, output), end="")
     elif rows:
-        console.print(table(rows, utc_now(), namespaces=not namespace, wide=output is Output.WIDE))
+        put(table(rows, utc_now(), namespaces=not namespace, wide=output is Output.WIDE), console)
     else:
         console.print(f"no {SERVICES.kind} in {f'namespace {namespace}' if namespace else 'any namespace'}")
     return READY
@@ -146,6 +146,6 @@ def _noted(console: Console, *, wide: bool) -> Draw:
             console.print(words, markup=False)
             said.append(words)
         if is_last:
-            console.print(tree(view, utc_now(), wide=wide))
+            put(tree(view, utc_now(), wide=wide), console)
 
     return draw
