@@ -4,14 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo demo-down test check generate bench soak image manifests lock clean
+.PHONY: help demo demo-down test check generate bench soak image manifests lock release publish clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: $(INSTALLED) ## a cluster, the operator, a service, a chat request and its answer; ENGINE=vllm: by a real vLLM, SHAPE=pd: by prefillers and a decoder
+demo: $(INSTALLED) ## a cluster, the operator, a service, a chat request and its answer; ENGINE=vllm: by a real vLLM, SHAPE=pd: by prefillers and a decoder; CONTEXT=name [IMAGE=name]: in a cluster of yours
+ifdef CONTEXT
+	@$(BIN)/python -m tools.demo_elsewhere "$(CONTEXT)" $(IMAGE)
+else
 	@$(BIN)/python -m tools.demo up $(or $(SHAPE),$(ENGINE))
+endif
 
 demo-down: $(INSTALLED) ## end all that `make demo` started
 	@$(BIN)/python -m tools.demo down
@@ -47,8 +51,17 @@ lock: $(INSTALLED) ## pin the newest versions of all dependencies
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --extra dev --universal pyproject.toml -o requirements.lock
 
+release: $(INSTALLED) ## all of a release into dist/, and its tag; VERSION=1.2.3
+	@$(BIN)/python -m testbed build helm
+	@$(BIN)/python -m tools.release say "$(VERSION)"
+	@$(MAKE) --no-print-directory $(INSTALLED)
+	@$(BIN)/python -m tools.release make "$(VERSION)"
+
+publish: $(INSTALLED) ## push a release's image and chart by docker, podman, skopeo or crane, and helm; VERSION=1.2.3 REGISTRY=registry/folder
+	@$(BIN)/python -m tools.release publish "$(VERSION)" "$(REGISTRY)"
+
 clean: ## remove what the targets made here
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 
 $(INSTALLED): requirements.lock pyproject.toml examples/plugins/sim/pyproject.toml
 	@echo "installing the Python packages of requirements.lock into $(VENV)"

@@ -42,9 +42,8 @@ def measured(kubectl: Kubectl, audit: AuditLog, namespace: Namespace) -> Takeove
 
 @contextmanager
 def _installed(kubectl: Kubectl) -> Iterator[Namespace]:
-    repository, _, tag = in_cluster.load_image().rpartition(":")
     helm = in_cluster.helm(kubectl.kubeconfig)
-    helm.install(f"image.repository={repository}", f"image.tag={tag}", "image.pullPolicy=Never")
+    helm.install(*in_cluster.load_image())
     try:
         yield Namespace(kubectl, in_cluster.NAMESPACE)
     finally:

@@ -27,6 +27,10 @@ class Kinds:
 INFERENCE = Kinds("llmd", "sigs.k8s.io/gateway-api-inference-extension", "config/crd/bases")
 """InferencePool and the others that the picker of `llmd` reads."""
 GATEWAY = Kinds("gateway-api", "sigs.k8s.io/gateway-api", "config/crd/standard")
+MONITORING = Kinds(
+    "prometheus-operator", "github.com/prometheus-operator/prometheus-operator", "example/prometheus-operator-crd"
+)
+"""ServiceMonitor, PrometheusRule and the others of the Prometheus operator."""
 
 
 def start(kinds: Kinds) -> None:

@@ -37,7 +37,7 @@ class Program:
 
     @property
     def folder(self) -> Path:
-        """The folder with its go.mod and go.sum."""
+        """The folder with its go.mod and go.sum, and the sources of a program of our own."""
         return MODULES / self.module
 
     @property
@@ -51,8 +51,8 @@ class Program:
         hashed = hashlib.sha256()
         for part in (self.package, self.ldflags, go_version()):
             hashed.update(part.encode() + b"\0")
-        for pin in ("go.mod", "go.sum"):
-            hashed.update((self.folder / pin).read_bytes())
+        for file in ("go.mod", "go.sum", *sorted(source.name for source in self.folder.glob("*.go"))):
+            hashed.update((self.folder / file).read_bytes())
         return hashed.hexdigest()[:12]
 
 
@@ -78,6 +78,7 @@ PROGRAMS = {
         Program("pd-sidecar", "llmd", "github.com/llm-d/llm-d-inference-scheduler/cmd/pd-sidecar"),
         Program("vc-controller-manager", "volcano", "volcano.sh/volcano/cmd/controller-manager"),
         Program("vc-scheduler", "volcano", "volcano.sh/volcano/cmd/scheduler"),
+        Program("health", "health", "."),
         Program("llm-d-inference-sim", "sim", "github.com/llm-d/llm-d-inference-sim/cmd/llm-d-inference-sim"),
     )
 }

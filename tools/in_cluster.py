@@ -19,6 +19,8 @@ CHART = Path("charts/fusioninfer")
 RELEASE = "fusioninfer"
 NAMESPACE = "fusioninfer-system"
 PATIENCE = "120s"
+NO_CLUSTER = Path("/dev/null")
+"""For what helm does without any cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,12 @@ class Helm:
     """helm for one cluster, as its administrator."""
 
     program: Path
-    kubeconfig: Path
-    context: str = ""
+    where: tuple[str, ...]
+    """How it is told which cluster: --kubeconfig FILE, or --kube-context NAME."""
 
     def __call__(self, *words: str) -> str:
         """What it prints; raises Complaint with what it says against it."""
-        there = ["--kubeconfig", str(self.kubeconfig), *(("--kube-context", self.context) if self.context else ())]
-        done = subprocess.run([str(self.program), *words, *there], capture_output=True, text=True, check=False)
+        done = subprocess.run([str(self.program), *words, *self.where], capture_output=True, text=True, check=False)
         if done.returncode:
             raise Complaint(f"helm {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
@@ -45,10 +46,10 @@ class Helm:
             "--take-ownership", "--force-conflicts", "--wait", "--timeout", PATIENCE, *given,
         )  # fmt: skip
 
-    def manifests(self) -> str:
-        """What the chart applies, as plain manifests with their namespace."""
+    def manifests(self, chart: Path = CHART) -> str:
+        """What the chart applies by its own values, as plain manifests with their namespace."""
         namespace = f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n"
-        return namespace + self("template", RELEASE, str(CHART), "--namespace", NAMESPACE)
+        return namespace + self("template", RELEASE, str(chart), "--namespace", NAMESPACE)
 
 
 class Complaint(Exception):
@@ -65,10 +66,16 @@ def archive() -> Path:
     return place
 
 
-def load_image() -> str:
-    """Have the image in the local cluster; its name."""
-    images.load_archive(archive())
+def image_name() -> str:
+    """Of the image in `archive()`."""
     return image.name(image.version())
+
+
+def load_image() -> tuple[str, ...]:
+    """Have the image in the local cluster; how the chart is told of it."""
+    images.load_archive(archive())
+    repository, _, tag = image_name().rpartition(":")
+    return f"image.repository={repository}", f"image.tag={tag}", "image.pullPolicy=Never"
 
 
 def _made_from() -> Iterable[Path]:
@@ -85,14 +92,14 @@ def _digest(files: Iterable[Path]) -> str:
     return hashed.hexdigest()[:16]
 
 
-def helm(kubeconfig: Path, context: str = "") -> Helm:
+def helm(kubeconfig: Path) -> Helm:
     """The pinned helm, built if it is not in the cache yet."""
     build.build(["helm"])
-    return Helm(programs.path("helm"), kubeconfig, context)
+    return Helm(programs.path("helm"), ("--kubeconfig", str(kubeconfig)))
 
 
 if __name__ == "__main__":
     file = Path(sys.argv[1])
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(helm(Path("/dev/null")).manifests())
+    file.write_text(helm(NO_CLUSTER).manifests())
     print(file)

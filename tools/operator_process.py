@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from fusioninfer.api.admission import admission_manifests
 from fusioninfer.api.crd import custom_resource_definition
 from fusioninfer.api.types import GROUP, PLURAL, VERSION
 from fusioninfer.daemon.rbac import install_manifests
@@ -54,9 +55,10 @@ class Kubectl:
 
 
 def install(kubectl: Kubectl) -> None:
-    """The CRD, served, and the rights of the operator."""
+    """The CRD, served, the rights of the operator, and who may ask for which pods."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    kubectl.apply([namespace, custom_resource_definition(), *install_manifests(NAMESPACE)])
+    rights = install_manifests(NAMESPACE)
+    kubectl.apply([namespace, custom_resource_definition(), *rights, *admission_manifests()])
     _await_served(kubectl)
 
 

@@ -1,3 +1,6 @@
 """FusionInfer: one InferenceService says how a large language model is served on Kubernetes."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version("fusioninfer")
+"""As pyproject.toml says it, which alone says it."""

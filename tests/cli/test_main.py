@@ -89,3 +89,11 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert "http://127.0.0.1:9" in result.stderr
+
+
+def test_its_version_is_pyprojects() -> None:
+    said = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    result = RUNNER.invoke(app, ["--version"])
+
+    assert (result.exit_code, result.output) == (0, f"fusioninfer {said}\n")

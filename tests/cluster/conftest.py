@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fusioninfer.daemon.rbac import API_GROUP, METRICS_READER
 from tests.cluster.harness import AuditLog, Namespace, a_namespace
 from tools import operator_process
 from tools.operator_process import Kubectl
@@ -33,7 +34,7 @@ def operator_kubeconfig(installed: Kubectl, tmp_path_factory: pytest.TempPathFac
 def operator(operator_kubeconfig: Path) -> Iterator[Path]:
     """A running operator for all namespaces, for the tests of one file; its log."""
     log = operator_kubeconfig.with_name("operator.log")
-    process = operator_process.start(operator_kubeconfig, log, "--port", "0")
+    process = operator_process.start(operator_kubeconfig, log, "--port", "0", "--metrics-token-review")
     try:
         yield log
         process.terminate()
@@ -53,3 +54,19 @@ def namespace(installed: Kubectl, request: pytest.FixtureRequest) -> Iterator[Na
 def audit(audit_log: Path) -> AuditLog:
     """What the API server was asked."""
     return AuditLog(audit_log)
+
+
+@pytest.fixture
+def reader(namespace: Namespace) -> Iterator[str]:
+    """The token of an account that may read the operator's metrics."""
+    binding = {
+        "apiVersion": f"{API_GROUP}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": namespace.name},
+        "roleRef": {"apiGroup": API_GROUP, "kind": "ClusterRole", "name": METRICS_READER},
+        "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace.name}],
+    }
+    namespace("create", "serviceaccount", "reader")
+    namespace.kubectl.apply([binding])
+    yield namespace("create", "token", "reader").strip()
+    namespace.kubectl("delete", "clusterrolebinding", namespace.name)

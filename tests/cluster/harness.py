@@ -279,6 +279,17 @@ def _read(path: Path) -> str:
         return ""
 
 
+def port_of(log: Path, namespace: Namespace) -> int:
+    """Where the operator that writes `log` answers."""
+
+    def served() -> list[int]:
+        lines = (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{"))
+        return [line["port"] for line in lines if line["event"] == "serving"]
+
+    ports: list[int] = namespace.wait(served, bool, "the operator to serve")
+    return ports[-1]
+
+
 @dataclass(frozen=True, slots=True)
 class AuditLog:
     """What the API server was asked, by whom."""

@@ -48,8 +48,7 @@ def helm(kubectl: Kubectl) -> Helm:
 @pytest.fixture(scope="module")
 def values(kubectl: Kubectl) -> tuple[str, ...]:
     """The image is there; what the chart is to be told of it."""
-    repository, _, tag = in_cluster.load_image().rpartition(":")
-    return f"image.repository={repository}", f"image.tag={tag}", "image.pullPolicy=Never"
+    return in_cluster.load_image()
 
 
 @pytest.fixture(scope="module")

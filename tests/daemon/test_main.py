@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 
 from fusioninfer.daemon import main
+from fusioninfer.daemon.access import ThisMachine, TokenFile, TokenReview
 from fusioninfer.daemon.ending import FAILED, TOLD, Ending
 from fusioninfer.daemon.metrics import Metrics
 from fusioninfer.daemon.queue import Queue
+from fusioninfer.daemon.settings import Settings
 from fusioninfer.daemon.watched import Watched
 from fusioninfer.kube.cache import Cache
+from fusioninfer.kube.connection import Connection, Misconfigured
 from fusioninfer.kube.objects import Object
 from fusioninfer.kube.requests import Request, Resource
 from fusioninfer.reconcile.snapshot import Key
@@ -160,3 +163,30 @@ def test_second_signal_ends_at_once() -> None:
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=30, capture_output=True)
 
     assert ended.returncode == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("settings", "way"),
+    [
+        pytest.param(Settings(), ThisMachine, id="nothing said"),
+        pytest.param(Settings(metrics_token_file="token"), TokenFile, id="a token"),
+        pytest.param(Settings(metrics_token_review=True), TokenReview, id="the API server"),
+    ],
+)
+async def test_settings_say_who_lets_read(settings: Settings, way: type) -> None:
+    async with main._access(settings, Connection("http://nowhere"), Metrics()) as access:
+        assert isinstance(access, way)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        pytest.param(Settings(metrics_token_review=True, metrics_token_file="token"), "set one", id="two ways to read"),
+        pytest.param(Settings(certificate_file="tls.crt"), "belong together", id="no key"),
+        pytest.param(Settings(key_file="tls.key"), "belong together", id="no certificate"),
+        pytest.param(Settings(certificate_file="no.crt", key_file="no.key"), "no.crt", id="no such files"),
+    ],
+)
+async def test_settings_that_contradict_each_other_are_named(settings: Settings, says: str) -> None:
+    with pytest.raises(Misconfigured, match=says):
+        await main.run(settings, Connection("http://nowhere"))

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 
-from fusioninfer.daemon.metrics import CacheState, Metrics, State, by_ready, resource_of, verb_of
+from fusioninfer.daemon.metrics import (
+    CacheState,
+    Metrics,
+    State,
+    by_ready,
+    not_ready_longest_seconds,
+    resource_of,
+    verb_of,
+)
 from fusioninfer.kube import requests
 from fusioninfer.kube.requests import Resource
 
@@ -38,6 +49,7 @@ def test_verbs_are_those_of_rights() -> None:
     assert verb_of(requests.watch(SETS, resource_version="1", timeout_seconds=1)) == "watch"
     assert verb_of(requests.apply(SETS, manifest, manager="us")) == "patch"
     assert verb_of(requests.delete(SETS, "default", "qwen", uid="1")) == "delete"
+    assert verb_of(requests.question(SETS, {})) == "create"
 
 
 def test_series_do_not_grow_with_services() -> None:
@@ -74,6 +86,7 @@ def test_what_is_so_is_shown() -> None:
         lease_transitions=2,
         caches={"Pod": CacheState(objects=7, relists=1, reconnects=4)},
         services={"True": 5},
+        not_ready_longest_seconds=90.0,
     )
     text = Metrics().text(state).decode()
 
@@ -86,6 +99,7 @@ def test_what_is_so_is_shown() -> None:
         'fusioninfer_cache_relists_total{kind="Pod"} 1.0',
         'fusioninfer_cache_reconnects_total{kind="Pod"} 4.0',
         'fusioninfer_services{ready="True"} 5.0',
+        "fusioninfer_not_ready_longest_seconds 90.0",
     ):
         assert line in text.splitlines()
 
@@ -99,3 +113,24 @@ def test_services_are_counted_by_what_ready_says() -> None:
     statuses = [status("True"), status("True"), status("False"), status("Unknown"), status("odd"), b"null", b"{}"]
 
     assert by_ready(statuses) == {"True": 2, "False": 1, "Unknown": 2, "Unreported": 2}
+
+
+def ready(status: str, since: str = "2026-11-24T11:00:00Z") -> bytes:
+    earlier = {"type": "Accepted", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"}
+    own = {"type": "Ready", "status": status, "lastTransitionTime": since}
+    return json.dumps({"conditions": [earlier, own]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "seconds"),
+    [
+        pytest.param([], 0.0, id="no services"),
+        pytest.param([ready("True"), b"null", b"{}"], 0.0, id="none that is known not to be"),
+        pytest.param([ready("False")], 3600.0, id="one"),
+        pytest.param([ready("Unknown")], 3600.0, id="one of which nobody knows"),
+        pytest.param([ready("False", "2026-11-24T11:59:00Z"), ready("False"), ready("True")], 3600.0, id="the first"),
+        pytest.param([ready("False", "2026-11-24T12:00:05Z")], 0.0, id="clocks that differ"),
+    ],
+)
+def test_the_service_that_is_not_ready_for_longest_is_timed(statuses: list[bytes], seconds: float) -> None:
+    assert not_ready_longest_seconds(statuses, datetime(2026, 11, 24, 12, tzinfo=UTC)) == seconds

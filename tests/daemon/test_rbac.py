@@ -131,3 +131,31 @@ def test_bindings_bind_what_there_is(binding: str, role: str) -> None:
 
 def test_every_rule_says_why() -> None:
     assert all(rule.reason for rule in (*rbac.RULES, *rbac.LEASE_RULES))
+
+
+def test_who_may_read_the_metrics_may_do_nothing_else_and_is_nobody_yet() -> None:
+    (reader,) = (one for one in MANIFESTS if one["metadata"]["name"] == "fusioninfer-metrics-reader")
+
+    assert reader["rules"] == [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
+    assert "fusioninfer-metrics-reader" not in {one["roleRef"]["name"] for one in MANIFESTS if "roleRef" in one}
+
+
+@pytest.mark.parametrize(
+    ("role", "into", "verbs"),
+    [
+        ("fusioninfer-view", {"view", "edit", "admin"}, {"get", "list", "watch"}),
+        ("fusioninfer-edit", {"edit", "admin"}, {"create", "update", "patch", "delete", "deletecollection"}),
+    ],
+)
+def test_who_may_see_or_change_a_namespace_may_do_so_with_its_services(
+    role: str, into: set[str], verbs: set[str]
+) -> None:
+    (found,) = (one for one in rbac.user_roles() if one["metadata"]["name"] == role)
+    (rule,) = found["rules"]
+
+    assert set(found["metadata"]["labels"]) == {f"rbac.authorization.k8s.io/aggregate-to-{name}" for name in into}
+    assert (rule["apiGroups"], rule["resources"], set(rule["verbs"])) == (
+        ["fusioninfer.io"],
+        ["inferenceservices"],
+        verbs,
+    )

@@ -36,6 +36,13 @@ def test_an_apply_is_a_patch_that_takes_fields_over() -> None:
     assert json.loads(request.body) == manifest
 
 
+def test_a_question_is_posted_and_has_no_name() -> None:
+    request = requests.question(NODES, {"token": "t"})
+
+    assert (request.method, request.path, request.content_type) == ("POST", "/api/v1/nodes", "application/json")
+    assert json.loads(request.body) == {"apiVersion": "v1", "kind": "Node", "spec": {"token": "t"}}
+
+
 def test_a_delete_names_the_object_that_is_meant() -> None:
     body = json.loads(requests.delete(SETS, "llm", "chat", uid="u").body)
 

@@ -14,6 +14,7 @@ then copy by copy. It writes onto what waits in every session, and names another
 from __future__ import annotations
 
 import asyncio
+import functools
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -63,19 +64,21 @@ NAMESPACE = "default"
 
 def a_server(*uids: str) -> MemoryServer:
     """An API server with our kind and the kinds of our children; `uids` are those of the first objects."""
+    given = iter(uids)
+    return MemoryServer(_served(), uids=lambda: next(given, None) or str(uuid.uuid4()))
+
+
+@functools.cache
+def _served() -> tuple[Served, ...]:
+    """The same for every server: to compile their schemas takes longer than most stories."""
     definitions = kubernetes_definitions()
     builtin = [
         Served(resource, definitions[resource.kind], definitions=definitions)
         for resource in (STATEFUL_SETS, ENTRIES, PODS, EVENTS)
     ]
-    builtin += OF_ROUTERS
     lws = Served(LEADER_WORKER_SETS, custom=True)
     volcano = Served(POD_GROUPS, subresources=(), custom=True)  # to its CRD the status is a field like any other
-    given = iter(uids)
-    return MemoryServer(
-        [Served(SERVICES, service_schema(), custom=True), lws, volcano, *builtin],
-        uids=lambda: next(given, None) or str(uuid.uuid4()),
-    )
+    return (Served(SERVICES, service_schema(), custom=True), lws, volcano, *builtin, *OF_ROUTERS)
 
 
 class User:
@@ -573,6 +576,7 @@ class Deployments:
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
         self._user = User(kube)
+        self._at_rest = ""
 
     async def run(self) -> None:
         while True:
@@ -580,10 +584,15 @@ class Deployments:
             await self.step()
 
     async def step(self) -> None:
+        version = await self._user.version()
+        if version == self._at_rest:
+            return
         pods = {pod["metadata"]["name"]: pod for pod in await self._user.objects(PODS)}
         for live in await self._user.objects(DEPLOYMENTS):
             if not live["metadata"].get("deletionTimestamp"):
                 await self._control(live, _pods_of(live, pods))
+        if await self._user.version() == version:
+            self._at_rest = version
 
     async def _control(self, live: Manifest, pods: dict[str, Manifest]) -> None:
         name, replicas = live["metadata"]["name"], live["spec"].get("replicas", 1)

@@ -39,8 +39,10 @@ def test_a_program_is_known_by_all_that_it_is_made_from(module: Path) -> None:
     digests = [HELLO.digest, Program("hello", "hello", "example.org/hello", "-s").digest]
     (module / "go.sum").write_text("example.org/other v1.0.0 h1:x=\n")
     digests.append(HELLO.digest)
+    (module / "main.go").write_text('package main\n\nfunc main() { println("hi") }\n')
+    digests.append(HELLO.digest)
 
-    assert len(set(digests)) == 3
+    assert len(set(digests)) == 4
 
 
 def test_a_program_is_built_once(module: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 import yaml
@@ -28,7 +27,7 @@ def test_versions_are_those_of_the_package() -> None:
 @pytest.fixture(scope="module")
 def helm() -> Helm:
     """helm, asked nothing that needs a cluster."""
-    return in_cluster.helm(Path("/dev/null"))
+    return in_cluster.helm(in_cluster.NO_CLUSTER)
 
 
 def test_lint_finds_nothing(helm: Helm) -> None:

@@ -40,7 +40,7 @@ def test_every_built_in_engine_and_strategy_is_there(tree: Path) -> None:
     done = run(tree, "render", "-f", "-", given=Path("examples/pd.yaml").read_text())
 
     assert done.returncode == 0, done.stderr
-    assert "pd-disaggregation" in done.stdout
+    assert "disagg-profile-handler" in done.stdout
 
 
 def test_there_is_no_shell_and_no_tool_of_ours(tree: Path) -> None:

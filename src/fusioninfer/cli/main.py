@@ -25,6 +25,23 @@ app = typer.Typer(
     help="Serve large language models on Kubernetes, and see what is so of them. Also as `kubectl fusioninfer`.",
 )
 
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from fusioninfer import __version__
+
+        print(f"fusioninfer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None: ...
+
+
 REFUSED = 2
 """Exit code: what was given cannot be used, or the cluster gives no answer; what to do is on stderr."""
 INTERRUPTED = 130

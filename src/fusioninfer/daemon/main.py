@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from aiohttp import web
 
 from fusioninfer.daemon import health, logs
+from fusioninfer.daemon.access import PATIENCE_SECONDS, Access, ThisMachine, TokenFile, TokenReview
+from fusioninfer.daemon.certificate import Certificate
 from fusioninfer.daemon.ending import FAILED, TOLD, Ending
 from fusioninfer.daemon.leader import Elector, LeaderThread, LeaseLost, an_identity
-from fusioninfer.daemon.metrics import CacheState, Metrics, State, by_ready
+from fusioninfer.daemon.metrics import CacheState, Metrics, State, by_ready, not_ready_longest_seconds
 from fusioninfer.daemon.queue import Queue, work
 from fusioninfer.daemon.settings import Settings
 from fusioninfer.daemon.watched import Watched, watched
@@ -42,17 +47,22 @@ def operator(settings: Settings) -> int:
 
 
 async def run(settings: Settings, connection: Connection) -> int:
-    """Serve until there is a reason to end; the exit code. Raises OSError if the port is taken."""
+    """Serve until there is a reason to end; the exit code. Raises OSError if the port is taken, and Misconfigured."""
+    certificate = _certificate(settings)
     ending = Ending()
     elected = asyncio.Event()
     elector = _elector(settings, connection) if settings.leader_election else None
     metrics = Metrics()
-    async with Client(connection, may_write=elector.check if elector else None, on_answer=metrics.answered) as kube:
+    async with (
+        Client(connection, may_write=elector.check if elector else None, on_answer=metrics.answered) as kube,
+        _access(settings, connection, metrics) as access,
+    ):
         queue: Queue[Key] = Queue()
         leader = _leader(elector, connection, metrics, elected, ending) if elector else None
         parts = Parts(queue, watched(kube, queue, settings.namespace), elector, leader)
-        async with health.serving(_endpoints(settings, parts, metrics), settings.bind_address, settings.port) as port:
-            log.info("serving", address=settings.bind_address, port=port)
+        endpoints = _endpoints(parts, metrics, access)
+        async with health.serving(endpoints, settings.bind_address, settings.port, certificate) as port:
+            log.info("serving", address=settings.bind_address, port=port, tls=certificate is not None)
             with ending.on_signals():
                 return await _live(parts, elected, ending, settings.workers, metrics)
 
@@ -95,6 +105,7 @@ class Parts:
                 for kind, cache in self.seen.caches.items()
             },
             services=by_ready(self.seen.statuses()),
+            not_ready_longest_seconds=not_ready_longest_seconds(self.seen.statuses(), datetime.now(UTC)),
         )
 
 
@@ -118,12 +129,38 @@ def _leader(
     )
 
 
-def _endpoints(settings: Settings, parts: Parts, metrics: Metrics) -> web.Application:
+@asynccontextmanager
+async def _access(settings: Settings, connection: Connection, metrics: Metrics) -> AsyncIterator[Access]:
+    """Who may read the metrics. Raises Misconfigured if two ways are set."""
+    match settings.metrics_token_review, settings.metrics_token_file:
+        case False, "":
+            yield ThisMachine(settings.bind_address)
+        case False, file:
+            yield TokenFile(Path(file))
+        case True, "":
+            # A client of its own: who does not lead may ask too.
+            async with Client(connection, timeout_seconds=PATIENCE_SECONDS, on_answer=metrics.answered) as kube:
+                yield TokenReview(kube)
+        case _:
+            raise Misconfigured("metrics_token_review and metrics_token_file are two ways of one thing: set one")
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    match settings.certificate_file, settings.key_file:
+        case "", "":
+            return None
+        case ("", _) | (_, ""):
+            raise Misconfigured("certificate_file and key_file belong together: set both, or neither")
+        case certificate, key:
+            return Certificate(Path(certificate), Path(key))
+
+
+def _endpoints(parts: Parts, metrics: Metrics, access: Access) -> web.Application:
     return health.application(
         wrong=parts.wrong,
         unready=parts.unready,
         metrics=lambda: metrics.text(parts.state()),
-        access=health.Access(settings.bind_address, settings.metrics_token_file),
+        access=access,
     )
 
 

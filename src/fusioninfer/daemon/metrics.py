@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 from prometheus_client import (
@@ -52,6 +53,8 @@ class State:
     """By kind."""
     services: Mapping[str, int] = field(default_factory=dict)
     """How many there are by what Ready says of them: one of `READY_STATES`."""
+    not_ready_longest_seconds: float = 0.0
+    """How long the one has been not Ready that has been so for the longest time; 0 if all are."""
 
 
 class Metrics:
@@ -106,6 +109,8 @@ class Metrics:
 
 def verb_of(request: Request) -> str:
     """What a request does, in RBAC's words."""
+    if request.method == "POST":
+        return "create"
     if request.method != "GET":
         return request.method.lower()
     if "watch" in request.query:
@@ -126,6 +131,7 @@ def resource_of(path: str) -> str:
 class _Condition(msgspec.Struct):
     type: str
     status: str
+    lastTransitionTime: datetime | None = None  # noqa: N815 - the wire's name
 
 
 class _Status(msgspec.Struct):
@@ -138,13 +144,26 @@ def by_ready(statuses: Iterable[bytes | msgspec.Raw]) -> dict[str, int]:
     return {state: found[state] for state in READY_STATES}
 
 
+def not_ready_longest_seconds(statuses: Iterable[bytes | msgspec.Raw], now: datetime) -> float:
+    """How long, of the services with these `statuses` (JSON), the first to cease being Ready has been so; else 0."""
+    ready = (_ready(status) for status in statuses)
+    since = [each.lastTransitionTime for each in ready if each and each.status != "True" and each.lastTransitionTime]
+    return max(0.0, (now - min(since)).total_seconds()) if since else 0.0
+
+
 def _ready_state(status: bytes | msgspec.Raw) -> str:
+    ready = _ready(status)
+    if ready is None:
+        return "Unreported"
+    return ready.status if ready.status in READY_STATES else "Unknown"
+
+
+def _ready(status: bytes | msgspec.Raw) -> _Condition | None:
     try:
         conditions = _STATUS.decode(status).conditions
     except msgspec.ValidationError:  # null: never written
-        return "Unreported"
-    ready = next((condition.status for condition in conditions if condition.type == "Ready"), "Unreported")
-    return ready if ready in READY_STATES else "Unknown"
+        return None
+    return next((condition for condition in conditions if condition.type == "Ready"), None)
 
 
 _STATUS = msgspec.json.Decoder(_Status)
@@ -169,6 +188,11 @@ class _Present(Collector):
         yield _labelled(
             GaugeMetricFamily("fusioninfer_services", "Services by their Ready condition.", labels=["ready"]),
             state.services,
+        )
+        yield _gauge(
+            "not_ready_longest_seconds",
+            "How long the service has been not Ready that has been so for the longest time; 0 if all are Ready.",
+            state.not_ready_longest_seconds,
         )
 
 

@@ -32,6 +32,9 @@ class Rule:
 
 
 PICKER_ROLE = names.PICKER_ROLE
+METRICS_READER = f"{NAME}-metrics-reader"
+"""The ClusterRole of those who may read the operator's metrics; the installation brings it, and binds nobody."""
+METRICS_PATH = "/metrics"
 
 
 def _child(group: str, resource: str, reason: str) -> Rule:
@@ -63,6 +66,8 @@ RULES = (
     _child("", "services", "entries; delete: admission may let those alone set an owner who may delete the child"),
     Rule("", ("pods",), ("list", "watch"), "how the copies of a role are"),
     Rule("", ("events",), ("create", "patch"), "what users are told"),
+    Rule("authentication.k8s.io", ("tokenreviews",), ("create",), "who asks for the metrics"),
+    Rule("authorization.k8s.io", ("subjectaccessreviews",), ("create",), "whether they may read them"),
 )  # fmt: skip
 """In every namespace."""
 
@@ -92,6 +97,37 @@ def picker_role() -> Manifest:
         "kind": "ClusterRole",
         "metadata": {"name": PICKER_ROLE},
         "rules": [_written(rule) for rule in _picker_rules()],
+    }
+
+
+def metrics_reader() -> Manifest:
+    """What who reads the metrics is asked for (access.TokenReview)."""
+    return {
+        "apiVersion": f"{API_GROUP}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": METRICS_READER},
+        "rules": [{"nonResourceURLs": [METRICS_PATH], "verbs": ["get"]}],
+    }
+
+
+def user_roles() -> tuple[Manifest, ...]:
+    """What who may view, edit or administer a namespace may do with the services in it (RBAC's aggregated roles).
+
+    Not the status: that is the operator's. Admins get what editors get, and no more.
+    """
+    return (
+        _aggregated("view", ("get", "list", "watch"), "view", "edit", "admin"),
+        _aggregated("edit", ("create", "update", "patch", "delete", "deletecollection"), "edit", "admin"),
+    )
+
+
+def _aggregated(name: str, verbs: tuple[str, ...], *into: str) -> Manifest:
+    rule = Rule(types.GROUP, (types.PLURAL,), verbs, "")
+    return {
+        "apiVersion": f"{API_GROUP}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": f"{NAME}-{name}", "labels": {f"{API_GROUP}/aggregate-to-{role}": "true" for role in into}},
+        "rules": [_written(rule)],
     }
 
 
@@ -143,6 +179,7 @@ def install_manifests(namespace: str, lease_name: str = NAME) -> tuple[Manifest,
         service_account(namespace),
         cluster_role(),
         picker_role(),
+        metrics_reader(),
         cluster_role_binding(namespace),
         role(namespace, lease_name),
         role_binding(namespace),

@@ -55,12 +55,19 @@ class Settings:
     port: Annotated[int, Option(help="Port of /healthz, /readyz and /metrics; 0: any free one.", min=0, max=65535)] = (
         8080
     )
+    metrics_token_review: Annotated[
+        bool,
+        Option(help="Let the API server say who may read /metrics: by TokenReview, and the right to get that path."),
+    ] = False
     metrics_token_file: Annotated[
         str,
-        Option(
-            help="File with the bearer token that /metrics asks for. Empty: it answers on a loopback address alone."
-        ),
+        Option(help="File with the bearer token that /metrics asks for, where the API server is not to be asked."),
     ] = ""
+    """Without either, /metrics answers on a loopback address alone."""
+    certificate_file: Annotated[
+        str, Option(help="PEM file with the certificate of /healthz, /readyz and /metrics. Empty: no TLS.")
+    ] = ""
+    key_file: Annotated[str, Option(help="PEM file with the certificate's key. Both are read anew when renewed.")] = ""
     log_level: Annotated[LogLevel, Option(help="The least severity that is logged.")] = LogLevel.INFO
     log_format: Annotated[LogFormat, Option(help="One JSON object per line, or text for people.")] = LogFormat.JSON
 

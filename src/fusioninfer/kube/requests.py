@@ -1,7 +1,8 @@
 """Requests to an API server as values: built here without I/O, sent by a `Kube`.
 
 A `Kube` is what sends them: `client.Client` over HTTP, `memory.MemoryServer` in a dict.
-There is no POST and no PUT: whatever we write, we write by server-side apply, guarded by what we saw.
+There is no PUT, and POST is for questions alone: whatever we write, we write by server-side apply, guarded by what we
+saw.
 """
 
 from __future__ import annotations
@@ -127,6 +128,12 @@ def as_yaml(json: bytes) -> bytes:
     (YAML 1.1, 5.1 and 5.4); escaped they mean the same in both.
     """
     return _UNLIKE_IN_YAML.sub(lambda found: b"\\u%04x" % ord(found.group().decode()), json)
+
+
+def question(resource: Resource, spec: Any) -> Request:
+    """An object that the API server answers in its status and does not keep, as it does a TokenReview."""
+    body = {"apiVersion": resource.api_version, "kind": resource.kind, "spec": spec}
+    return Request("POST", resource.path(), body=msgspec.json.encode(body), content_type=JSON)
 
 
 def delete(resource: Resource, namespace: str, name: str, *, uid: str, propagation: str = "Background") -> Request:

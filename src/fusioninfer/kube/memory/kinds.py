@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from fusioninfer.kube.memory import refusals, schema
@@ -11,9 +12,9 @@ from fusioninfer.kube.memory.schema import Schema, Shape
 from fusioninfer.kube.requests import Resource
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Served:
-    """One kind that is served.
+    """One kind that is served, by as many servers as are given it: its schema is compiled once.
 
     `schema` says which fields it has, with `definitions` holding what its local references refer to, by the last part
     of the reference; without one, every field is taken. `subresources` are of `status` and `scale`, the latter for
@@ -28,13 +29,22 @@ class Served:
     custom: bool = False
     counts_generations: bool = True
 
+    @cached_property
+    def shape(self) -> Shape:
+        """The schema, compiled; not to be changed."""
+        return schema.object_shape(self.schema, self.definitions)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """A kind that is served, with its schema compiled."""
+    """A kind that is served."""
 
     served: Served
-    shape: Shape
+
+    @property
+    def shape(self) -> Shape:
+        """Its schema, compiled."""
+        return self.served.shape
 
     @property
     def resource(self) -> Resource:
@@ -63,8 +73,7 @@ class Kinds:
         self._kinds: dict[tuple[str, str, str], Kind] = {}
         for one in served:
             resource = one.resource
-            shape = schema.object_shape(one.schema, one.definitions)
-            self._kinds[resource.group, resource.version, resource.plural] = Kind(one, shape)
+            self._kinds[resource.group, resource.version, resource.plural] = Kind(one)
         self._named = {(kind.resource.group, kind.resource.kind) for kind in self._kinds.values()}
         self._stored = {(kind.resource.group, kind.resource.plural): kind for kind in self._kinds.values()}
 
