@@ -25,6 +25,7 @@ from tests.cluster.harness import (
     kill,
     simulator,
 )  # fmt: skip
+from tests.cluster.operators import leader, lease, operators, ready_operators
 from tools import in_cluster, operator_process
 from tools.in_cluster import CHART, NAMESPACE, RELEASE, Helm
 from tools.operator_process import Kubectl
@@ -63,34 +64,6 @@ def release(kubectl: Kubectl, helm: Helm, values: tuple[str, ...]) -> Iterator[N
     operator_process.install(kubectl)  # for the tests of other files, whose operator is a process
 
 
-def operators(release: Namespace) -> dict[str, Manifest]:
-    """The operators that are not about to end, by name."""
-    pods = release.list("pods", "-l", "app.kubernetes.io/name=fusioninfer")
-    return {pod["metadata"]["name"]: pod for pod in pods if "deletionTimestamp" not in pod["metadata"]}
-
-
-def ready_operators(release: Namespace, count: int) -> dict[str, Manifest]:
-    def ready(pods: dict[str, Manifest]) -> bool:
-        return len(pods) == count and all(
-            status["ready"]
-            for pod in pods.values()
-            for status in pod["status"].get("containerStatuses", [{"ready": False}])
-        )
-
-    pods: dict[str, Manifest] = release.wait(lambda: operators(release), ready, f"{count} operators to be ready", 60)
-    return pods
-
-
-def lease(release: Namespace) -> Manifest:
-    spec: Manifest = release.get("lease", RELEASE)["spec"]
-    return spec
-
-
-def holder(release: Namespace) -> str:
-    """The pod that leads."""
-    return str(lease(release)["holderIdentity"]).partition("_")[0]
-
-
 def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
@@ -107,7 +80,7 @@ def test_rendered_manifests_are_accepted_as_they_are(kubectl: Kubectl, helm: Hel
 def test_two_operators_run_where_only_restricted_pods_may_and_one_leads(release: Namespace) -> None:
     pods = ready_operators(release, 2)
 
-    assert holder(release) in pods
+    assert leader(release) in pods
     disruption = release.get("poddisruptionbudget", RELEASE)["status"]
     assert (disruption["expectedPods"], disruption["disruptionsAllowed"]) == (2, 1)
 
@@ -128,12 +101,12 @@ def test_told_to_end_the_leader_leaves_the_work_to_the_other_at_once(
     namespace.apply(a_service("kept", template=simulator(), replicas=1))
     namespace.wait_ready("kept")
     pods = ready_operators(release, 2)
-    leader = holder(release)
-    (other,) = pods.keys() - {leader}
+    led = leader(release)
+    (other,) = pods.keys() - {led}
 
     with audit.requests_of(OPERATOR) as requests:
-        release("delete", "pod", leader, "--wait=false")
-        release.wait(lambda: holder(release), lambda name: name == other, "the other to lead", 10)
+        release("delete", "pod", led, "--wait=false")
+        release.wait(lambda: leader(release), lambda name: name == other, "the other to lead", 10)
         ready_operators(release, 2)
 
     assert [entry["requestURI"] for entry in requests if is_write(entry)] == []
@@ -143,11 +116,11 @@ def test_when_the_leader_is_killed_the_other_goes_on_and_writes_nothing_twice(
     release: Namespace, namespace: Namespace, audit: AuditLog
 ) -> None:
     pods = ready_operators(release, 2)
-    leader = holder(release)
-    (other,) = pods.keys() - {leader}
+    led = leader(release)
+    (other,) = pods.keys() - {led}
 
     with audit.requests_of(OPERATOR) as requests:
-        kill(pods[leader], "operator")
+        kill(pods[led], "operator")
         left = lease(release)
         namespace.apply(a_service("in-between", template=simulator(), replicas=1))
         taken = release.wait(
@@ -156,7 +129,7 @@ def test_when_the_leader_is_killed_the_other_goes_on_and_writes_nothing_twice(
         namespace.wait_ready("in-between")
         ready_operators(release, 2)
 
-    assert left["holderIdentity"].startswith(leader)
+    assert left["holderIdentity"].startswith(led)
     assert moment(taken["acquireTime"]) - moment(left["renewTime"]) <= LEASE_SECONDS + TAKEN_SECONDS
     made = [entry["objectRef"]["resource"] for entry in requests if entry.get("responseStatus", {}).get("code") == 201]
     assert sorted(kind for kind in made if kind != "events") == ["services", "statefulsets"]
@@ -167,13 +140,13 @@ def test_when_the_leader_is_killed_the_other_goes_on_and_writes_nothing_twice(
 def test_an_operator_that_ends_without_need_is_no_reason_to_wait(release: Namespace) -> None:
     """Who follows is replaced, and the leader stays."""
     pods = ready_operators(release, 2)
-    leader = holder(release)
-    (other,) = pods.keys() - {leader}
+    led = leader(release)
+    (other,) = pods.keys() - {led}
 
     release("delete", "pod", other)
     ready_operators(release, 2)
 
-    assert holder(release) == leader
+    assert leader(release) == led
 
 
 def left_by_0_1_0(namespace: Namespace) -> None:
