@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo demo-down test check generate bench soak image manifests lock release publish clean
+.PHONY: help demo demo-down test check generate docs bench soak image manifests lock release publish clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,10 +30,14 @@ check: $(INSTALLED) ## format, lint, types, import contracts: seconds
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-generate: $(INSTALLED) ## write the generated files anew: schemas, golden files
+generate: $(INSTALLED) ## write the generated files anew: schemas, chart, reference, golden files
 	$(BIN)/python -m tools.kubernetes_schema
 	$(BIN)/python -m tools.chart
+	$(BIN)/python -m tools.reference
 	$(BIN)/pytest -q tests/build/test_golden.py --update-golden
+
+docs: $(INSTALLED) ## the documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(INSTALLED) ## what a reconcile costs, counted on the local cluster
 	$(BIN)/python -m bench

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fusioninfer.daemon.rbac import API_GROUP, METRICS_READER
+from testbed import places
 from tests.cluster.harness import AuditLog, Namespace, a_namespace
 from tools import operator_process
 from tools.operator_process import Kubectl
@@ -48,6 +51,19 @@ def namespace(installed: Kubectl, request: pytest.FixtureRequest) -> Iterator[Na
     """A namespace of this test's own."""
     with a_namespace(installed, request.node.name.removeprefix("test_")) as mine:
         yield mine
+
+
+@pytest.fixture
+def without_lws(installed: Kubectl) -> Iterator[None]:
+    """A cluster as it is before LeaderWorkerSet is installed, and at the end one that has it again."""
+    installed("delete", "-k", str(places.STATE / "lws"), "--ignore-not-found", "--timeout=120s")
+    yield
+    install_lws()
+
+
+def install_lws() -> None:
+    """Returns when its webhooks answer."""
+    subprocess.run([sys.executable, "-m", "testbed", "up", "lws"], check=True)
 
 
 @pytest.fixture(scope="session")
