@@ -40,6 +40,8 @@ def test_nothing_is_fetched_from_elsewhere(built: Path) -> None:
 
     assert len(files) > 30
     assert foreign == {}
+    # The theme's script fetches what draws diagrams, if there is one.
+    assert [file.name for file in files if 'class="mermaid"' in file.read_text()] == []
 
 
 def test_what_would_be_fetched_is_found() -> None:
