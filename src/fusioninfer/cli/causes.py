@@ -14,7 +14,7 @@ import msgspec
 from fusioninfer.api.types import Condition
 from fusioninfer.cli.flags import Flags
 from fusioninfer.cli.terminal import age
-from fusioninfer.cli.view import NOT_SEEN, Gang, Hop, Pod, Role, View, roles_in
+from fusioninfer.cli.view import NOT_SEEN, Gang, Hop, Pod, Role, View, roles_in, why, words_of
 from fusioninfer.reconcile.conditions import GANG_OVERRIDDEN, NAME_CONFLICT, PAUSED
 from fusioninfer.reconcile.hops import SHADOWED
 from fusioninfer.reconcile.phases import DEADLINE_EXCEEDED, NOT_INSTALLED, RECREATING, SCALED_TO_ZERO, UPDATE_PENDING
@@ -190,7 +190,7 @@ def _of_service(view: View, ready: Condition | None, now: datetime) -> str:
     if ready is None or not view.is_seen:
         return f"generation {view.generation} has no status yet"
     since = age(ready.lastTransitionTime, now)
-    return f"Ready={ready.status} since {since}, {ready.reason}"
+    return f"Ready={ready.status} for {since}, {ready.reason}"
 
 
 def _chain(view: View, found: Class, events: Sequence[Event], now: datetime) -> Iterator[Link]:
@@ -208,7 +208,8 @@ def _chain(view: View, found: Class, events: Sequence[Event], now: datetime) -> 
     pod = culprit(view)
     if pod is not None:
         where = f"on node {pod.node}" if pod.node else "without a node"
-        yield Link("pod", pod.name, f"{where}, {pod.restarts} restarts; {pod.reason}: {pod.message}")
+        restarts = f", {pod.restarts} restarts" if pod.restarts else ""
+        yield Link("pod", pod.name, f"{where}{restarts}; {why(pod)}")
     failure = role.last_failure if role else None
     if failure is not None:
         said = f"; its last words: {failure.message}" if failure.message else ""
@@ -222,7 +223,7 @@ def _gang(gang: Gang) -> Link:
 
 
 def _hop(hop: Hop) -> Link:
-    return Link("hop", f"{hop.kind} {hop.name}", hop.message)
+    return Link("hop", f"{hop.kind} {hop.name}", words_of(hop))
 
 
 def _events(events: Sequence[Event], now: datetime) -> Iterator[Link]:

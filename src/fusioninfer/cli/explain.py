@@ -14,7 +14,7 @@ from fusioninfer.cli.causes import Class, Event, Explanation, culprit, explained
 from fusioninfer.cli.look import look
 from fusioninfer.cli.status import SHOWN
 from fusioninfer.cli.target import Target
-from fusioninfer.cli.terminal import utc_now
+from fusioninfer.cli.terminal import put, utc_now
 from fusioninfer.cli.view import View, view_of, written
 from fusioninfer.kube import errors
 from fusioninfer.kube.requests import Kube, Request
@@ -32,7 +32,7 @@ async def explain(kube: Kube, console: Console, there: Target, name: str) -> int
     unread = [complaint for _, complaint in told if complaint]
     events = [event for found, _ in told for event in found]
     explanation = explained(view, written(looked.service), events, there.flags, utc_now())
-    console.print(shown(explanation, (*view.unread, *dict.fromkeys(unread))))
+    put(shown(explanation, (*view.unread, *dict.fromkeys(unread))), console)
     return explanation.exit_code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from fusioninfer.cli.look import NOT_SERVED, Looked, Missing, listed, look, read_service
-from fusioninfer.cli.terminal import utc_now
+from fusioninfer.cli.terminal import put, utc_now
 from fusioninfer.cli.tree import table, tree
 from fusioninfer.cli.view import NOT_SEEN, Row, View, row_of, view_of
 from fusioninfer.kube.requests import Kube
@@ -62,7 +61,7 @@ async def show(
         if output in (Output.JSON, Output.YAML):
             print(encoded(view, output), end="")
         else:
-            console.print(tree(view, utc_now(), wide=wide))
+            put(tree(view, utc_now(), wide=wide), console)
     return READY if view.is_ready or not following.until_ready else NOT_READY
 
 
@@ -77,7 +76,7 @@ async def show_all(kube: Kube, console: Console, namespace: str, output: Output 
     if output in (Output.JSON, Output.YAML):
         print(encoded(rows, output), end="")
     elif rows:
-        console.print(table(rows, utc_now(), namespaces=not namespace, wide=output is Output.WIDE))
+        put(table(rows, utc_now(), namespaces=not namespace, wide=output is Output.WIDE), console)
     else:
         console.print(f"no {SERVICES.kind} in {f'namespace {namespace}' if namespace else 'any namespace'}")
     return READY
@@ -98,11 +97,12 @@ Draw = Callable[[View, bool], None]
 
 async def _follow(kube: Kube, first: Looked, following: Following, draw: Draw) -> View:
     """The last view: the one that is Ready if that was waited for, or the one at the end of the time."""
-    end = time.monotonic() + (following.seconds or float("inf"))
+    clock = asyncio.get_running_loop().time
+    end = clock() + (following.seconds or float("inf"))
     views = _views(kube, first)
     while True:
         view = await anext(views)
-        is_last = (following.until_ready and view.is_ready) or time.monotonic() >= end
+        is_last = (following.until_ready and view.is_ready) or clock() >= end
         draw(view, is_last)
         if is_last:
             return view
@@ -111,15 +111,16 @@ async def _follow(kube: Kube, first: Looked, following: Following, draw: Draw) -
 async def _views(kube: Kube, looked: Looked) -> AsyncIterator[View]:
     """The service as it is, every LOOK_SECONDS; what belongs to it is asked for when it has changed, or else seldom."""
     metadata = looked.service.metadata
-    at = time.monotonic()
+    clock = asyncio.get_running_loop().time
+    at = clock()
     while True:
         yield view_of(looked)
         await asyncio.sleep(LOOK_SECONDS)
         service = await read_service(kube, metadata.namespace, metadata.name)
         has_changed = service.metadata.resourceVersion != looked.service.metadata.resourceVersion
-        if has_changed or time.monotonic() - at >= WHOLE_SECONDS:
+        if has_changed or clock() - at >= WHOLE_SECONDS:
             looked = await look(kube, metadata.namespace, metadata.name, SHOWN)
-            at = time.monotonic()
+            at = clock()
 
 
 def _redrawn(console: Console, *, wide: bool) -> Draw:
@@ -146,6 +147,6 @@ def _noted(console: Console, *, wide: bool) -> Draw:
             console.print(words, markup=False)
             said.append(words)
         if is_last:
-            console.print(tree(view, utc_now(), wide=wide))
+            put(tree(view, utc_now(), wide=wide), console)
 
     return draw

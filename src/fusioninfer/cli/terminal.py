@@ -6,7 +6,7 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 UNBROKEN = 10_000
 """Columns of what is no terminal: a line there is broken by nobody."""
@@ -17,6 +17,17 @@ def console(*, err: bool = False) -> Console:
     stream = sys.stderr if err else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else UNBROKEN
     return Console(file=stream, width=width, highlight=False, emoji=False)
+
+
+def put(shown: RenderableType, console: Console) -> None:
+    """Print it; into a file without the blanks with which tables end their lines."""
+    if console.is_terminal:
+        console.print(shown)
+        return
+    with console.capture() as captured:
+        console.print(shown)
+    for line in captured.get().splitlines():
+        console.out(line.rstrip(), highlight=False)
 
 
 def age(since: str, now: datetime) -> str:

@@ -12,7 +12,7 @@ from rich.tree import Tree
 
 from fusioninfer.api.types import Condition
 from fusioninfer.cli.terminal import age
-from fusioninfer.cli.view import NOT_SEEN, WISHED, Pod, Role, Row, View, copies
+from fusioninfer.cli.view import NOT_SEEN, WISHED, Pod, Role, Row, View, copies, why, words_of
 
 GOOD, BAD, WAITING, QUIET = "green", "red", "yellow", "dim"
 PHASES = {"Running": GOOD, "Failed": BAD}
@@ -34,7 +34,7 @@ def tree(view: View, now: datetime, *, wide: bool) -> RenderableType:
         hops = root.add(_line("way in", *(f"  {address.url}" for address in view.addresses)))
         for hop in view.hops:
             style = GOOD if hop.isOpen else BAD
-            hops.add(_line((f"{hop.kind} {hop.name}", "bold"), "  ", (hop.message, style)))
+            hops.add(_line((f"{hop.kind} {hop.name}", "bold"), "  ", (words_of(hop), style)))
     if view.status is not None:
         _conditions(root, view.status.conditions if wide else view.unwished)
     return Group(root, *(Text(f"not to be seen: {words}", WAITING) for words in view.unread))
@@ -67,9 +67,8 @@ def _role_line(role: Role) -> Text:
     if told is None:
         return line.append("no status yet", WAITING)
     line.append(told.phase, PHASES.get(told.phase, WAITING))
-    line.append(f"  {told.readyReplicas}/{told.desiredReplicas} copies ready")
-    if told.nodesPerReplica > 1:
-        line.append(f" of {told.nodesPerReplica} nodes each")
+    nodes = f" of {told.nodesPerReplica} nodes" if told.nodesPerReplica > 1 else ""
+    line.append(f"  {told.readyReplicas}/{told.desiredReplicas} copies{nodes} ready")
     if told.updatedReplicas != told.desiredReplicas:
         line.append(f", {told.updatedReplicas} updated")
     if not role.is_whole or told.reason not in ("Running", "ScaledToZero"):
@@ -104,19 +103,13 @@ def _pods(branch: Tree, pods: Sequence[Pod], now: datetime, *, wide: bool) -> No
 
 def _pod(pod: Pod, now: datetime, *, wide: bool) -> Text:
     line = _line(f"pod {pod.name}  ")
-    line.append("ready" if pod.ready else _why(pod), GOOD if pod.ready else WAITING)
+    line.append("ready" if pod.ready else why(pod), GOOD if pod.ready else WAITING)
     if wide:
         where = f"on {pod.node}" if pod.node else "without a node"
         line.append(f"  {where}, {pod.restarts} restarts, {age(pod.created, now)} old", QUIET)
-    elif pod.restarts:
+    elif pod.restarts and "restarts" not in pod.message:
         line.append(f"  {pod.restarts} restarts", WAITING)
     return line
-
-
-def _why(pod: Pod) -> str:
-    """Reason and message, neither of which is to repeat what stands beside it."""
-    words = pod.message.removeprefix(f"pod {pod.name}, ").removeprefix(f"pod {pod.name} ")
-    return words if pod.reason in words else f"{pod.reason}: {words}"
 
 
 def _gang_style(phase: str) -> str:

@@ -266,6 +266,20 @@ def _unread(spec: Mapping[str, Any], looked: Looked) -> Iterable[str]:
 _OF_GATEWAYS = (GATEWAYS.kind, HTTP_ROUTES.kind, POOLS.kind)
 
 
+# --- words beside a name, which they need not repeat --------------------------------------------------------------
+
+
+def why(pod: Pod) -> str:
+    """Why `pod` is not ready: its reason, unless the message has it, and its message."""
+    words = pod.message.removeprefix(f"pod {pod.name}, ").removeprefix(f"pod {pod.name} ")
+    return words if pod.reason in words else f"{pod.reason}: {words}"
+
+
+def words_of(hop: Hop) -> str:
+    """What its controller says."""
+    return hop.message.removeprefix(f"{hop.kind} {hop.name}").removeprefix(": ").strip()
+
+
 # --- many services ------------------------------------------------------------------------------------------------
 
 
