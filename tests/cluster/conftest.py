@@ -25,9 +25,9 @@ def installed(kubectl: Kubectl) -> Kubectl:
     return kubectl
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operator_kubeconfig(installed: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kubeconfig with the operator's own rights and no more."""
+    """A kubeconfig with the operator's own rights and no more; a new one per file, since some have its account anew."""
     path = tmp_path_factory.mktemp("operator") / "kubeconfig"
     operator_process.write_kubeconfig(installed, path)
     return path

@@ -15,8 +15,8 @@ from typing import Self
 
 from tests.docs.blocks import ROOT
 
-COLUMNS = 110
-"""Wide enough that sentences of the status rarely break, narrow enough for a page."""
+COLUMNS = 88
+"""What the site shows of a line without scrolling."""
 SECONDS = 180
 """For one command."""
 
@@ -26,7 +26,9 @@ _MASKS = (
     (r"\b(?:[0-9]+[smhd]){1,2}\b", "<age>"),
     (r"-[0-9a-f]{8,10}-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "-<pod>"),
     (r"\b[0-9]+ restarts?\b", "<n> restarts"),
-    (r"ErrImagePull|ImagePullBackOff", "<no image>"),
+    (r"(?<= )x[0-9]+(?=, )", "<often>"),
+    (r"operator: \S+ leads", "operator: <pod> leads"),
+    (r"[0-9]+/[0-9]+ nodes are available: .*?(?: is not helpful for scheduling)", "<the scheduler's words>"),
 )
 
 
@@ -52,10 +54,15 @@ def written(commands: list[Typed]) -> str:
 
 
 def masked(answer: str) -> str:
-    """`answer` without what differs from time to time: times, addresses, drawn names, and how wide columns are."""
+    """`answer` without what differs from time to time: times, addresses, drawn names, and where lines break."""
+    told = " ".join(answer.translate(_DRAWN).split())
     for pattern, instead in _MASKS:
-        answer = re.sub(pattern, instead, answer)
-    return "\n".join(" ".join(line.split()) for line in answer.strip().splitlines())
+        told = re.sub(pattern, instead, told)
+    return told
+
+
+_DRAWN = str.maketrans("", "", "│├└─")
+"""What a tree is drawn with: where it stands depends on where lines break."""
 
 
 class Terminal:

@@ -62,7 +62,7 @@ def test_a_reason_has_its_paragraph(reason: str) -> None:
 
 
 def test_no_paragraph_is_about_what_nobody_says() -> None:
-    assert PARAGRAPHS - REASONS == set()
+    assert PARAGRAPHS <= REASONS
 
 
 def test_reasons_are_found_in_the_code() -> None:

@@ -23,6 +23,8 @@ def test_commands_are_read_with_their_answers_and_written_back() -> None:
 def test_times_addresses_and_drawn_names_may_differ_and_nothing_else() -> None:
     assert masked("demo-entry-5d8f7c9b6-x2x4k  Ready   198.18.0.7  1m3s\n") == "demo-entry-<pod> Ready <address> <age>"
     assert masked("since 2026-11-24T10:00:00Z") == masked("since 2027-01-01T09:59:59Z")
+    assert masked("├── demo  Ready\n│   1/1") == masked("demo Ready 1/1")
+    assert masked("0/5 nodes are available: 5 Preemption is not helpful for scheduling.") == "<the scheduler's words>."
     assert masked("0 of 1 copies") != masked("1 of 1 copies")
 
 
