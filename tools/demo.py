@@ -140,14 +140,15 @@ def chat(kubectl: Kubectl, model: str, question: str) -> str:
 
 def next_steps(kubectl: Kubectl, file: Path) -> str:
     roles = yaml.safe_load(file.read_text())["spec"]["roles"]
-    engine = next(index for index, role in enumerate(roles) if role["componentType"] != "router")
+    engine = next(role["name"] for role in roles if role["componentType"] != "router")
     return f"""\
 export KUBECONFIG={kubectl.kubeconfig} PATH="$PATH:{kubectl.program.parent}:$PWD/.venv/bin"
 kubectl get fi {SERVICE}
 kubectl explain inferenceservice.spec.roles
-kubectl patch fi {SERVICE} --type json -p '[{{"op": "replace", "path": "/spec/roles/{engine}/replicas", "value": 3}}]'
-fusioninfer status {SERVICE} --watch
-fusioninfer render -f {file}
+kubectl fusioninfer scale {SERVICE} {engine} 3
+kubectl fusioninfer status {SERVICE} --watch
+kubectl fusioninfer chat {SERVICE}
+kubectl fusioninfer render -f {file}
 kubectl -n {in_cluster.NAMESPACE} logs -f -l app.kubernetes.io/name=fusioninfer --prefix
 make demo-down"""
 

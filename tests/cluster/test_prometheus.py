@@ -65,7 +65,7 @@ def measured(operator_kubeconfig: Path, namespace: Namespace, tmp_path: Path) ->
 
 @pytest.fixture
 def scraping(measured: Path, namespace: Namespace, reader: str, tmp_path: Path) -> Iterator[Prometheus]:
-    """A Prometheus that has read the operator's metrics, after a turn of a service, and evaluated every alert."""
+    """A Prometheus that has read the operator's metrics, after a turn of a service, and evaluated every alert since."""
     (tmp_path / "token").write_text(reader)
     (tmp_path / "alerts.yaml").write_text(ALERTS.read_text())
     (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(configuration(port_of(measured, namespace))))
@@ -112,15 +112,18 @@ def seen_by(mine: Prometheus) -> Any:
             "reading": mine.reading(),
             "leads": mine.has("fusioninfer_leader == 1"),
             "turns": mine.has('fusioninfer_reconciles_total{outcome="done"} > 0'),
-            "rules": {rule["name"]: rule["health"] for rule in mine.rules()},
+            "rules": {rule["name"]: (rule["health"], rule["state"]) for rule in mine.rules()},
         }
     except OSError as error:
         return str(error)
 
 
 def is_enough(seen: Any) -> bool:
-    """Every rule was evaluated, after a turn of a leader."""
-    return isinstance(seen, dict) and seen["leads"] and seen["turns"] and "unknown" not in seen["rules"].values()
+    """Every rule was evaluated after a turn of a leader, and says that there is one."""
+    if not isinstance(seen, dict) or not seen["leads"] or not seen["turns"]:
+        return False
+    silent = [seen["rules"][alert] for alert in ("FusionInferAbsent", "FusionInferWithoutLeader")]
+    return silent == [("ok", "inactive")] * 2 and all(health != "unknown" for health, _ in seen["rules"].values())
 
 
 SELECTOR = re.compile(r"(fusioninfer_\w+)(?:\{([^}]*)\})?")
@@ -150,14 +153,10 @@ def test_what_an_expression_speaks_of_is_found_out() -> None:
 def test_prometheus_reads_the_operator_and_every_alert_knows_its_series(scraping: Prometheus) -> None:
     assert scraping.reading() == [("up", "")]
 
-    rules = scraping.rules()
-    assert {rule["name"]: (rule["health"], rule.get("lastError", "")) for rule in rules} == {
+    assert {rule["name"]: (rule["health"], rule.get("lastError", "")) for rule in scraping.rules()} == {
         rule["alert"]: ("ok", "") for rule in alerts()
     }
     for rule in alerts():
         spoken = spoken_of(rule["expr"])
         assert spoken
         assert [(name, label) for name, label in spoken if not scraping.has(f'{name}{{{label}!=""}}')] == []
-
-    states = {rule["name"]: rule["state"] for rule in rules}
-    assert (states["FusionInferAbsent"], states["FusionInferWithoutLeader"]) == ("inactive", "inactive")

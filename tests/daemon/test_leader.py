@@ -444,11 +444,13 @@ def test_lost_lease_is_told() -> None:
     assert observed.leading.wait(5.0)
     observed.line.cut = True
     time.sleep(QUICK.lease)
-    Observed(server, "b").leading.wait(5.0)
+    other = Observed(server, "b")
+    assert other.leading.wait(5.0)
     observed.line.cut = False
 
     assert observed.lost.wait(5.0)
     assert not observed.elector.leading
+    other.thread.stop()
 
 
 def test_thread_that_cannot_connect_is_told_as_lost() -> None:
