@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fusioninfer.daemon.rbac import API_GROUP, METRICS_READER
+from tests.cluster import side_by_side
 from tests.cluster.harness import AuditLog, Namespace, a_namespace
 from tools import operator_process
 from tools.operator_process import Kubectl
@@ -48,6 +49,31 @@ def namespace(installed: Kubectl, request: pytest.FixtureRequest) -> Iterator[Na
     """A namespace of this test's own."""
     with a_namespace(installed, request.node.name.removeprefix("test_")) as mine:
         yield mine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    side_by_side.expect_begun(items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test that was begun already is not called again: its end is waited for."""
+    if not side_by_side.is_marked(pyfuncitem):
+        return None
+    tests = pyfuncitem.funcargs["begun"]
+    assert isinstance(tests, side_by_side.Begun)
+    tests.end(pyfuncitem)
+    return True
+
+
+@pytest.fixture(scope="module")
+def begun(
+    installed: Kubectl, operator: Path, audit: AuditLog, request: pytest.FixtureRequest
+) -> Iterator[side_by_side.Begun]:
+    """All tests of this file that are marked, and are to run."""
+    mine = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path]
+    with side_by_side.Begun(filter(side_by_side.is_marked, mine), installed, audit=audit) as tests:
+        yield tests
 
 
 @pytest.fixture(scope="session")
