@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+NEEDS_CLUSTER := cluster or cluster_lifecycle
 
 .PHONY: help demo demo-down test check generate docs bench soak image manifests lock release publish clean
 .DEFAULT_GOAL := help
@@ -22,7 +23,8 @@ demo-down: $(INSTALLED) ## end all that `make demo` started
 
 test: check ## everything: check, then unit, golden, property, story, contract and cluster tests
 	$(BIN)/python -m testbed build
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -n auto -m "not ($(NEEDS_CLUSTER)) and not soak"
+	$(BIN)/pytest -m "($(NEEDS_CLUSTER)) and not soak"
 
 check: $(INSTALLED) ## format, lint, types, import contracts: seconds
 	$(BIN)/ruff format --check

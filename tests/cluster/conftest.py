@@ -11,6 +11,7 @@ import pytest
 
 from fusioninfer.daemon.rbac import API_GROUP, METRICS_READER
 from testbed import places
+from tests.cluster import side_by_side
 from tests.cluster.harness import AuditLog, Namespace, a_namespace
 from tools import operator_process
 from tools.operator_process import Kubectl
@@ -64,6 +65,31 @@ def without_lws(installed: Kubectl) -> Iterator[None]:
 def install_lws() -> None:
     """Returns when its webhooks answer."""
     subprocess.run([sys.executable, "-m", "testbed", "up", "lws"], check=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    side_by_side.expect_begun(items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test that was begun already is not called again: its end is waited for."""
+    if not side_by_side.is_marked(pyfuncitem):
+        return None
+    tests = pyfuncitem.funcargs["begun"]
+    assert isinstance(tests, side_by_side.Begun)
+    tests.end(pyfuncitem)
+    return True
+
+
+@pytest.fixture(scope="module")
+def begun(
+    installed: Kubectl, operator: Path, audit: AuditLog, request: pytest.FixtureRequest
+) -> Iterator[side_by_side.Begun]:
+    """All tests of this file that are marked, and are to run."""
+    mine = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path]
+    with side_by_side.Begun(filter(side_by_side.is_marked, mine), installed, audit=audit) as tests:
+        yield tests
 
 
 @pytest.fixture(scope="session")
