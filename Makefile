@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+NEEDS_CLUSTER := cluster or cluster_lifecycle
 
-.PHONY: help demo demo-down test check generate bench soak image manifests lock release publish clean
+.PHONY: help demo demo-down test check generate docs bench soak image manifests lock release publish clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,7 +23,8 @@ demo-down: $(INSTALLED) ## end all that `make demo` started
 
 test: check ## everything: check, then unit, golden, property, story, contract and cluster tests
 	$(BIN)/python -m testbed build
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -n auto -m "not ($(NEEDS_CLUSTER)) and not soak"
+	$(BIN)/pytest -m "($(NEEDS_CLUSTER)) and not soak"
 
 check: $(INSTALLED) ## format, lint, types, import contracts: seconds
 	$(BIN)/ruff format --check
@@ -30,10 +32,14 @@ check: $(INSTALLED) ## format, lint, types, import contracts: seconds
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-generate: $(INSTALLED) ## write the generated files anew: schemas, golden files
+generate: $(INSTALLED) ## write the generated files anew: schemas, chart, reference, golden files
 	$(BIN)/python -m tools.kubernetes_schema
 	$(BIN)/python -m tools.chart
+	$(BIN)/python -m tools.reference
 	$(BIN)/pytest -q tests/build/test_golden.py --update-golden
+
+docs: $(INSTALLED) ## the documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(INSTALLED) ## what a reconcile costs, counted on the local cluster
 	$(BIN)/python -m bench

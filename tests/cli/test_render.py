@@ -21,7 +21,7 @@ def test_an_example_is_rendered_with_the_reason_for_its_engine() -> None:
     result = RUNNER.invoke(app, ["render", "-f", str(EXAMPLE), "-n", "llm"])
 
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("# role inference: engine sim in container engine, since the image is called")
+    assert result.stdout.startswith("# role inference: engine custom in container engine, since spec.engine says so")
     kinds = [(m["kind"], m["metadata"]["namespace"]) for m in yaml.safe_load_all(result.stdout)]
     assert kinds == [("Service", "llm"), ("StatefulSet", "llm")]
 

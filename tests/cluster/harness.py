@@ -138,7 +138,10 @@ def a_service(name: str, *, template: Manifest, **role: Any) -> Manifest:
 
 
 def simulator(*args: str, **container: Any) -> Manifest:
-    """A template of the simulated engine, on the real node."""
+    """A template of the simulated engine, on the real node.
+
+    It starts within a second; the probes of who writes none would find out seven seconds later.
+    """
     return {
         "spec": {
             "containers": [
@@ -146,11 +149,24 @@ def simulator(*args: str, **container: Any) -> Manifest:
                     "name": "engine",
                     "image": SIMULATOR,
                     "args": ["--model", "qwen", "--mode", "echo", "--force-dummy-tokenizer", *args],
+                    **OFTEN,
                     **container,
                 }
             ]
         }
     }
+
+
+OFTEN: Manifest = {
+    "startupProbe": {
+        "httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 1, "failureThreshold": 120, "timeoutSeconds": 5,
+    },
+    "readinessProbe": {
+        "httpGet": {"path": "/health/ready", "port": 8000},
+        "periodSeconds": 1, "failureThreshold": 15, "timeoutSeconds": 5,
+    },
+}  # fmt: skip
+"""Probes of the simulator that ask more often than those of who writes none, and give up as late."""
 
 
 def routed(name: str, *, strategy: str = "prefix-cache", replicas: int = 1, args: tuple[str, ...] = ()) -> Manifest:

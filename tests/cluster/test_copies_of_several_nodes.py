@@ -36,6 +36,7 @@ def counts(namespace: Namespace, name: str) -> tuple[int, ...]:
     )
 
 
+@pytest.mark.side_by_side
 def test_one_copy_on_two_nodes(namespace: Namespace) -> None:
     service = a_service("qwen-inference", template=on_gpus(), roleReplicas=1, multinode={"nodeCount": 2})
     namespace.apply(service)
@@ -111,6 +112,7 @@ def test_writes_are_counted(namespace: Namespace, audit: AuditLog) -> None:
 STATUS = ["patch inferenceservices"]
 
 
+@pytest.mark.side_by_side
 def test_more_nodes_are_a_roll_out_and_not_a_new_workload(namespace: Namespace) -> None:
     template = on_gpus(gpus=1, args=["--model", "qwen", "--tensor-parallel-size", "2"])
     service = a_service("grows", template=template, replicas=2, multinode={"nodeCount": 2})
@@ -127,6 +129,7 @@ def test_more_nodes_are_a_roll_out_and_not_a_new_workload(namespace: Namespace) 
     assert namespace.get("leaderworkerset", "grows-inference")["metadata"]["uid"] == uid
 
 
+@pytest.mark.side_by_side
 def test_one_node_becomes_several_and_one_again(namespace: Namespace) -> None:
     template = on_gpus(gpus=1, args=["--model", "qwen"])
     single = a_service("turns", template=template, replicas=2)
@@ -147,6 +150,7 @@ def test_one_node_becomes_several_and_one_again(namespace: Namespace) -> None:
     assert "RecreatingWorkload" in reasons
 
 
+@pytest.mark.side_by_side
 def test_a_stranger_with_a_name_that_lws_would_use_is_left_alone(namespace: Namespace) -> None:
     namespace("create", "service", "clusterip", "mine-inference", "--tcp=80")
     before = namespace.get("service", "mine-inference")
@@ -163,6 +167,7 @@ def test_a_stranger_with_a_name_that_lws_would_use_is_left_alone(namespace: Name
     namespace.wait_ready("mine")
 
 
+@pytest.mark.side_by_side
 def test_a_strangers_leader_worker_set_of_our_name_is_left_alone(namespace: Namespace) -> None:
     template = nothing_runs(args=["--model", "qwen"])
     theirs = {

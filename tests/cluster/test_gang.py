@@ -57,6 +57,7 @@ def writes(requests: list[Manifest], namespace: Namespace, service: str = "") ->
     ]
 
 
+@pytest.mark.side_by_side
 def test_ten_pods_wait_for_the_tenth_place_and_then_start_together(namespace: Namespace, audit: AuditLog) -> None:
     name = "qwen-inference-service"
     namespace.make_nodes(8, 8, 8, 8, 4)
@@ -145,6 +146,7 @@ def test_a_whole_service_is_ready_in_thirteen_writes_where_there_is_room(namespa
     assert len(mine) <= 13 + in_between, Counter(writes(requests, namespace))
 
 
+@pytest.mark.side_by_side
 def test_the_kind_of_node_that_is_short_is_named(namespace: Namespace) -> None:
     namespace.make_nodes(8, 8, kind="big")
     namespace.make_nodes(8, kind="small")
@@ -198,6 +200,7 @@ def test_a_gang_takes_two_writes_more_and_none_at_rest(namespace: Namespace, aud
     assert writes(resting, namespace) == []
 
 
+@pytest.mark.side_by_side
 def test_a_queue_that_does_not_exist_is_named_and_taken_once_it_does(namespace: Namespace) -> None:
     queue = f"{namespace.name}-q"
     namespace.make_nodes(8, 8)
@@ -243,6 +246,7 @@ def test_pods_that_somebody_takes_into_another_gang_start_one_by_one(namespace: 
     namespace.wait_ready("astray")
 
 
+@pytest.mark.side_by_side
 def test_a_strangers_pod_group_is_left_alone_and_nothing_starts_without_one(namespace: Namespace) -> None:
     kind = {"apiVersion": "scheduling.volcano.sh/v1beta1", "kind": "PodGroup"}
     namespace.apply({**kind, "metadata": {"name": "taken"}, "spec": {"minMember": 7}})

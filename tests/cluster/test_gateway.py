@@ -105,6 +105,7 @@ class Controller:
             self.says(kind, name, parent=parent, Accepted="True/Accepted/yes", ResolvedRefs="True/ResolvedRefs/yes")
 
 
+@pytest.mark.side_by_side
 def test_every_hop_is_named_until_all_are_open(namespace: Namespace, audit: AuditLog) -> None:
     controller = Controller(namespace)
     with audit.requests_of(OPERATOR) as requests:
@@ -206,6 +207,7 @@ def a_gateways_envoy(picker: str, folder: Path) -> Iterator[str]:
             process.wait()
 
 
+@pytest.mark.side_by_side
 def test_a_route_that_another_one_shadows_says_so(namespace: Namespace) -> None:
     path = f"/{namespace.name}/late"
     route: Manifest = {
@@ -232,6 +234,7 @@ def test_a_route_that_another_one_shadows_says_so(namespace: Namespace) -> None:
     namespace.wait_ready("late")
 
 
+@pytest.mark.side_by_side
 def test_a_route_that_the_api_server_refuses_is_told_in_its_words(namespace: Namespace) -> None:
     namespace.apply(behind("wrong", httproute={**SHARED, "hostnames": ["not a name"]}))
 

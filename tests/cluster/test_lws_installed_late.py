@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
 
 from fusioninfer.cli.causes import Class
-from testbed import places
 from tests.cluster.commands import fusioninfer
+from tests.cluster.conftest import install_lws
 from tests.cluster.harness import Namespace, a_service, nothing_runs
-from tools.operator_process import Kubectl
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("without_lws", "operator")]
-
-
-@pytest.fixture
-def without_lws(installed: Kubectl) -> Iterator[None]:
-    """A cluster as it is before LeaderWorkerSet is installed, and at the end one that has it again."""
-    installed("delete", "-k", str(places.STATE / "lws"), "--ignore-not-found", "--timeout=120s")
-    yield
-    _install()
-
-
-def _install() -> None:
-    """Returns when its webhooks answer."""
-    subprocess.run([sys.executable, "-m", "testbed", "up", "lws"], check=True)
 
 
 def test_a_service_says_what_is_missing_and_comes_up_once_it_is_there(namespace: Namespace) -> None:
@@ -44,7 +27,7 @@ def test_a_service_says_what_is_missing_and_comes_up_once_it_is_there(namespace:
     assert explained.returncode == Class.MISSING
     assert "to get LeaderWorkerSet: kubectl apply" in fusioninfer(namespace, "check").stdout
 
-    _install()
+    install_lws()
     answered = datetime.now().astimezone()
     namespace.wait_ready("waits", 30)
 
@@ -63,6 +46,6 @@ def test_what_serves_goes_on_until_it_can_be_replaced(namespace: Namespace) -> N
     assert namespace.condition("turns", "Available")["status"] == "True"
     assert namespace.get("statefulset", "turns-inference")["status"]["readyReplicas"] == 1
 
-    _install()
+    install_lws()
     namespace.wait_ready("turns", 30)
     assert namespace.get("leaderworkerset", "turns-inference")["status"]["readyReplicas"] == 1

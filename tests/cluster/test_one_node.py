@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import Manifest, Namespace, a_service, address, chat_or_nothing, simulator
+from tests.cluster.harness import OFTEN, Manifest, Namespace, a_service, address, chat_or_nothing, simulator
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
 
 def test_a_ready_service_answers_at_its_url(namespace: Namespace) -> None:
-    namespace.apply(a_service("demo", template=simulator(), replicas=1))
+    """By the probes of who writes none."""
+    template = simulator()
+    (container,) = template["spec"]["containers"]
+    for probe in OFTEN:
+        del container[probe]
+    namespace.apply(a_service("demo", template=template, replicas=1))
 
     service = namespace.wait_ready("demo")
 
@@ -60,9 +65,11 @@ BROKEN: dict[str, tuple[Manifest, str, str]] = {
 }
 
 
+@pytest.mark.side_by_side
 @pytest.mark.parametrize("cause", BROKEN)
 def test_ready_says_what_is_wrong_and_heals_when_it_is_mended(cause: str, namespace: Namespace) -> None:
     template, reason, words = BROKEN[cause]
+    template["spec"]["terminationGracePeriodSeconds"] = 1  # nobody uses it
     namespace.apply(a_service("broken", template=template, replicas=1))
 
     ready = namespace.wait(
@@ -78,6 +85,7 @@ def test_ready_says_what_is_wrong_and_heals_when_it_is_mended(cause: str, namesp
     namespace.wait_ready("broken")
 
 
+@pytest.mark.side_by_side
 def test_a_crash_leaves_its_last_words_in_the_status(namespace: Namespace) -> None:
     namespace.apply(a_service("crashing", template=CRASHING, replicas=1))
 

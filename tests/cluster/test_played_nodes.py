@@ -62,6 +62,7 @@ def test_a_service_gets_ready_in_four_writes(replicas: int, namespace: Namespace
     assert len(mine) <= 4 + in_between, [f"{entry['verb']} {entry['objectRef']['resource']}" for entry in mine]
 
 
+@pytest.mark.side_by_side
 def test_a_writer_of_scale_is_not_fought(namespace: Namespace) -> None:
     namespace.apply(a_service("scaled", template=nothing_runs()))
     namespace.wait_ready("scaled")
@@ -73,6 +74,7 @@ def test_a_writer_of_scale_is_not_fought(namespace: Namespace) -> None:
         assert namespace.get("statefulset", "scaled-inference")["spec"]["replicas"] == replicas
 
 
+@pytest.mark.side_by_side
 def test_replicas_that_are_given_are_ours(namespace: Namespace) -> None:
     namespace.apply(a_service("given", template=nothing_runs(), replicas=2))
     namespace.wait_ready("given")
@@ -84,6 +86,7 @@ def test_replicas_that_are_given_are_ours(namespace: Namespace) -> None:
     )
 
 
+@pytest.mark.side_by_side
 def test_replicas_given_and_then_left_out_keep_their_number(namespace: Namespace) -> None:
     namespace.apply(a_service("handed", template=nothing_runs(), replicas=3))
     namespace.wait_ready("handed")
@@ -96,6 +99,7 @@ def test_replicas_given_and_then_left_out_keep_their_number(namespace: Namespace
     assert namespace.wait_ready("handed")["status"]["components"]["inference"]["readyReplicas"] == 1
 
 
+@pytest.mark.side_by_side
 def test_deleting_a_service_removes_its_own_and_nothing_else(namespace: Namespace) -> None:
     others: list[Manifest] = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gone"}},
@@ -132,6 +136,7 @@ STRANGERS: dict[str, Manifest] = {
 }  # fmt: skip
 
 
+@pytest.mark.side_by_side
 @pytest.mark.parametrize("kind", STRANGERS)
 def test_a_strangers_object_with_our_name_is_left_alone(kind: str, namespace: Namespace) -> None:
     stranger = STRANGERS[kind]
@@ -149,6 +154,7 @@ def test_a_strangers_object_with_our_name_is_left_alone(kind: str, namespace: Na
     namespace.wait_ready("taken", 30)
 
 
+@pytest.mark.side_by_side
 def test_two_services_that_want_one_name_do_not_share_it(namespace: Namespace) -> None:
     def named(service: str, role: str) -> Manifest:
         manifest = a_service(service, template=nothing_runs())
@@ -165,6 +171,7 @@ def test_two_services_that_want_one_name_do_not_share_it(namespace: Namespace) -
     assert namespace.condition("a", "Ready")["status"] == "True"
 
 
+@pytest.mark.side_by_side
 def test_a_renamed_role_leaves_nothing_behind(namespace: Namespace) -> None:
     service = a_service("renamed", template=nothing_runs(), replicas=1)
     namespace.apply(service)
@@ -181,6 +188,7 @@ def test_a_renamed_role_leaves_nothing_behind(namespace: Namespace) -> None:
     assert names == ["renamed-chat"]
 
 
+@pytest.mark.side_by_side
 def test_orphans_are_taken_back_without_a_restart(namespace: Namespace) -> None:
     namespace.apply(a_service("orphaned", template=nothing_runs(), replicas=1))
     namespace.wait_ready("orphaned")
@@ -196,6 +204,7 @@ def test_orphans_are_taken_back_without_a_restart(namespace: Namespace) -> None:
     assert namespace.get("pod", "orphaned-inference-0")["metadata"]["uid"] == before
 
 
+@pytest.mark.side_by_side
 def test_a_paused_service_is_watched_and_not_touched(namespace: Namespace) -> None:
     service = a_service("paused", template=nothing_runs(), replicas=1)
     namespace.apply(service)
@@ -243,6 +252,7 @@ def test_touching_a_service_writes_nothing(namespace: Namespace, audit: AuditLog
     assert mine == [], json.dumps(mine)[:2000]
 
 
+@pytest.mark.side_by_side
 def test_a_refused_spec_says_so_and_leaves_what_runs(namespace: Namespace) -> None:
     service = a_service("refused", template=nothing_runs(), replicas=1)
     namespace.apply(service)
@@ -258,6 +268,7 @@ def test_a_refused_spec_says_so_and_leaves_what_runs(namespace: Namespace) -> No
     assert namespace.get("statefulset", "refused-inference")["spec"]["replicas"] == 1
 
 
+@pytest.mark.side_by_side
 def test_a_template_that_the_api_server_refuses_is_told_in_its_words(namespace: Namespace) -> None:
     template = nothing_runs()
     template["spec"]["restartPolicy"] = "Never"
@@ -268,6 +279,7 @@ def test_a_template_that_the_api_server_refuses_is_told_in_its_words(namespace: 
     assert "spec.template.spec.restartPolicy" in accepted["message"]
 
 
+@pytest.mark.side_by_side
 def test_no_progress_for_too_long_is_said_and_taken_back(namespace: Namespace) -> None:
     nowhere = nothing_runs()
     nowhere["spec"]["nodeSelector"] = {"no": "such-node"}
@@ -282,6 +294,7 @@ def test_no_progress_for_too_long_is_said_and_taken_back(namespace: Namespace) -
     namespace.wait_ready("late")
 
 
+@pytest.mark.side_by_side
 def test_a_quota_is_named_and_a_raised_one_is_seen(namespace: Namespace) -> None:
     def quota(sets: int) -> Manifest:
         hard = {"count/statefulsets.apps": str(sets)}
@@ -298,6 +311,7 @@ def test_a_quota_is_named_and_a_raised_one_is_seen(namespace: Namespace) -> None
     namespace.wait_ready("limited", 20)
 
 
+@pytest.mark.side_by_side
 def test_a_service_in_a_namespace_that_is_deleted_goes_quietly(namespace: Namespace, audit: AuditLog) -> None:
     namespace.apply(a_service("leaving", template=nothing_runs(), replicas=2))
     namespace.wait_ready("leaving")

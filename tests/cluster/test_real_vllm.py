@@ -32,9 +32,12 @@ SECONDS = 240
 
 
 def served(*args: str) -> Manifest:
-    """A template of vLLM with the tiny model, that is not given long to end."""
+    """A template of vLLM with the tiny model, that is not given long to end, and is asked often whether it is ready."""
     template: Manifest = vllm.template(*args)
-    template["spec"]["terminationGracePeriodSeconds"] = 20
+    template["spec"]["terminationGracePeriodSeconds"] = 10
+    asks = {"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 1, "timeoutSeconds": 5}
+    for probe, attempts in (("startupProbe", SECONDS), ("readinessProbe", 15)):
+        template["spec"]["containers"][0][probe] = {**asks, "failureThreshold": attempts}
     return template
 
 

@@ -61,6 +61,7 @@ def _served_by(address: str) -> int:
     return sum(int(float(value)) for value in SERVED.findall(text))
 
 
+@pytest.mark.side_by_side
 def test_a_request_goes_by_the_picker_to_an_engine(namespace: Namespace, audit: AuditLog) -> None:
     with audit.requests_of(OPERATOR) as requests:
         namespace.apply(routed("first"))
@@ -112,6 +113,7 @@ def test_the_same_prefix_goes_to_the_same_pod_and_others_are_spread(shared: Name
     assert len(spread) >= 5, spread
 
 
+@pytest.mark.side_by_side
 def test_a_loaded_pod_is_avoided_by_queue_size(namespace: Namespace) -> None:
     slow = ("--time-to-first-token", "3s", "--max-num-seqs", "1")
     namespace.apply(routed("queues", strategy="queue-size", replicas=2, args=slow))
@@ -233,6 +235,7 @@ def strangers(name: str) -> list[Manifest]:
 KINDS = ("serviceaccount", "rolebinding", "service", "poddisruptionbudget", "deployment", "inferencepool")
 
 
+@pytest.mark.side_by_side
 def test_strangers_with_a_routers_names_are_left_alone_and_its_own_go_with_it(namespace: Namespace) -> None:
     namespace.apply(*strangers("taken-entry"))
     before = {kind: namespace.get(kind, "taken-entry")["metadata"]["uid"] for kind in KINDS}
@@ -334,6 +337,7 @@ def admitted(namespace: Namespace, spec: Manifest) -> None:
 ADAPTERS = ("--max-loras", "1", "--lora-modules", '{"name": "sql"}', '{"name": "chat"}')
 
 
+@pytest.mark.side_by_side
 def test_requests_for_an_adapter_go_where_it_is_loaded(namespace: Namespace) -> None:
     """Each pod is asked for one of them past the router first: of pods that never had any, the picker knows nothing."""
     slowly = ("--inter-token-latency", "100ms", "--max-num-seqs", "8")
