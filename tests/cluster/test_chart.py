@@ -81,8 +81,11 @@ def test_two_operators_run_where_only_restricted_pods_may_and_one_leads(release:
     pods = ready_operators(release, 2)
 
     assert leader(release) in pods
-    disruption = release.get("poddisruptionbudget", RELEASE)["status"]
-    assert (disruption["expectedPods"], disruption["disruptionsAllowed"]) == (2, 1)
+    release.wait(
+        lambda: release.get("poddisruptionbudget", RELEASE).get("status", {}),
+        lambda status: (status.get("expectedPods"), status.get("disruptionsAllowed")) == (2, 1),
+        "one of two operators to be one that may go",
+    )
 
 
 def test_a_service_is_served(release: Namespace, namespace: Namespace) -> None:
