@@ -39,7 +39,7 @@ generate: $(INSTALLED) ## write the generated files anew: schemas, chart, refere
 	$(BIN)/pytest -q tests/build/test_golden.py --update-golden
 
 docs: $(INSTALLED) ## the documentation as a site, in build/site
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(INSTALLED) ## what a reconcile costs, counted on the local cluster
 	$(BIN)/python -m bench
