@@ -57,7 +57,6 @@ def writes(requests: list[Manifest], namespace: Namespace, service: str = "") ->
     ]
 
 
-@pytest.mark.side_by_side
 def test_ten_pods_wait_for_the_tenth_place_and_then_start_together(namespace: Namespace, audit: AuditLog) -> None:
     name = "qwen-inference-service"
     namespace.make_nodes(8, 8, 8, 8, 4)
