@@ -12,7 +12,7 @@ from datetime import datetime
 
 from bench.processes import started_at
 from tests.cluster.harness import AuditLog, Namespace, a_service, is_write, nothing_runs, processes_of
-from tests.cluster.operators import leader, lease, ready_operators
+from tests.cluster.operators import leader, lease, led_by, ready_operators
 from tools import in_cluster
 from tools.operator_process import Kubectl
 
@@ -54,7 +54,7 @@ def _installed(kubectl: Kubectl) -> Iterator[Namespace]:
 def _taken_over(release: Namespace, number: signal.Signals) -> float:
     """Seconds from signal `number` to the leader's process until the other operator holds the Lease."""
     pods = ready_operators(release, 2)
-    led = leader(release)
+    led = led_by(release, pods)
     sent = time.time()
     for process in processes_of(pods[led], "operator"):
         os.kill(process, number)
