@@ -15,7 +15,7 @@ from typing import Self
 
 from tests.docs.blocks import ROOT
 
-COLUMNS = 88
+COLUMNS = 100
 """What the site shows of a line without scrolling."""
 SECONDS = 180
 """For one command."""
