@@ -188,7 +188,8 @@ def publish(version: str, registry: str) -> None:
         raise Refused(f"{folder} is not what was released: its checksums are others than in {CHECKSUMS}")
     for command in publishing(version, registry, shutil.which):
         print("+", *command, flush=True)
-        subprocess.run(command, check=True)
+        if subprocess.run(command, check=False).returncode:
+            raise Refused(f"{command[0]} failed, and says why above; what was pushed before it stays")
     print(f"and the tag, to where your repository is: git push origin {tag(version)}")
 
 

@@ -235,3 +235,16 @@ def sources(repository: Path) -> set[str]:
     """The modules and data of the package, as they are named in a wheel."""
     tracked = git("ls-files", "src/fusioninfer").split()
     return {str(Path(name).relative_to("src")) for name in tracked if (repository / name).is_file()}
+
+
+def test_a_push_that_fails_is_told_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "dist" / "1.2.3"
+    folder.mkdir(parents=True)
+    (folder / release.CHECKSUMS).write_text(release.checksums(folder))
+    for tool, word in (("skopeo", "true"), ("helm", "false")):
+        (tmp_path / tool).symlink_to(shutil.which(word) or word)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(release.Refused, match="helm failed, and says why above"):
+        release.publish("1.2.3", "registry.example.com")
