@@ -74,7 +74,7 @@ def _console(block: Block, terminal: Terminal, namespace: str, update: bool) -> 
 
 def _elsewhere(answer: str, namespace: str) -> str:
     """As the reader has it: in the namespace default, and with an operator in a pod."""
-    return answer.replace(namespace, "default").replace(socket.gethostname(), "fusioninfer")
+    return answer.replace(namespace, "default").replace(f"operator: {socket.gethostname()}_", "operator: fusioninfer_")
 
 
 def _settled(command: Typed, terminal: Terminal, namespace: str) -> str:
