@@ -111,7 +111,7 @@ def test_a_new_image_takes_nobody_away_who_is_needed(
         service["spec"]["roles"][0]["template"] = simulator(image=next_image)
         namespace.apply(service)
         namespace.wait_ready("steady", 180)
-        time.sleep(1)
+        time.sleep(5)  # and while old copies leave
 
     pods: list[Manifest] = namespace.wait(
         lambda: namespace.list("pods"), lambda pods: len(pods) == replicas * nodes, "old copies to end", 90
