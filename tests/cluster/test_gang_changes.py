@@ -110,8 +110,12 @@ def test_copies_are_added_and_taken_away(nodes: int, namespace: Namespace, audit
     running = pods(namespace)
     role["replicas"] = 4
     namespace.apply(service)
-    scheduled = namespace.wait_reason("sized", "Scheduled", "Unschedulable")
-    assert f"without a node: {nodes} pod{'s' * (nodes > 1)} x 8 nvidia.com/gpu" in scheduled["message"]
+    waits = f"without a node: {nodes} pod{'s' * (nodes > 1)} x 8 nvidia.com/gpu"
+    namespace.wait(
+        lambda: namespace.condition("sized", "Scheduled"),
+        lambda told: told.get("reason") == "Unschedulable" and waits in told["message"],
+        f"Scheduled to say {waits!r}: of two pods the scheduler speaks one after the other",
+    )
     assert pods(namespace) == running
 
     killed = f"sized-inference-0{'-1' * (nodes > 1)}"
