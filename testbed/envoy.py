@@ -31,20 +31,9 @@ def _folder() -> Path:
 
 
 def _install(folder: Path) -> None:
-    """Beside its place, then renamed: what is in place is whole. Of two that do it at once, one is first."""
-    unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    log = folder.with_name(f"log-{os.getpid()}")
-    try:
+    with places.made_whole(folder) as unfinished:
+        log = folder.with_name(f"log-{os.getpid()}")
         build.run_long("Envoy", install_command(unfinished), log, environment={**os.environ})
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def install_command(target: Path) -> list[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 STATE = Path(os.environ.get("FUSIONINFER_TESTBED_DIR") or "/var/lib/fusioninfer-testbed").resolve()
@@ -52,3 +55,23 @@ PORTS = (
 def cache_folder() -> Path:
     """Where what takes long to make is kept between clusters."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fusioninfer"
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder`, which takes its place when the block is done: what is in place is whole.
+
+    Of two that make it at once, one is first. Where the block fails, nothing is left.
+    """
+    unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -5,7 +5,6 @@ Installed, the package would start a server of its own. Unpacked into the cache 
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,23 +34,13 @@ def _programs() -> Path:
 
 
 def _unpack(folder: Path) -> None:
-    """Beside its place, then renamed: what is in place is whole. Of two that do it at once, one is first."""
     if shutil.which("apt-get") is None:
         raise Refusal(f"Prometheus is read out of Debian's package: unpack one into {folder}, as usr/bin/prometheus")
-    unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
-    unfinished.mkdir(parents=True)
-    try:
+    with places.made_whole(folder) as unfinished:
         _download(unfinished)
         (package,) = unfinished.glob("*.deb")
         run("dpkg-deb", "--extract", package, unfinished)
         package.unlink()
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _download(folder: Path) -> None:

@@ -99,9 +99,9 @@ def write_kubeconfig(kubectl: Kubectl, path: Path) -> None:
 
 
 def start(
-    kubeconfig: Path, log: Path, *flags: str, environment: Mapping[str, str] | None = None, detached: bool = False
+    kubeconfig: Path, log: Path, *flags: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """The operator, running; what it says goes to `log`. `detached`: it outlives this process and its terminal."""
+    """The operator, running; what it says goes to `log`."""
     program = Path(sys.executable).with_name("fusioninfer")
     command = [str(program), "operator", "--kubeconfig", str(kubeconfig), *flags]
     with log.open("ab") as output:
@@ -110,6 +110,5 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=detached,
             env={**os.environ, **(environment or {})},
         )
